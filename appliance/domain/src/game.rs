@@ -1,0 +1,184 @@
+//! The catalogue: realms, games and packages, kept whole in memory as one immutable snapshot.
+
+use std::collections::BTreeMap;
+
+use crate::ids::{GameId, PackageId, RealmId, UnixMs};
+use crate::{Call, Error, Platform};
+
+/// A realm.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct RealmView {
+    /// Its id.
+    pub realm_id: RealmId,
+    /// Unique name, 1-64 characters.
+    pub name: String,
+    /// May guests register?
+    pub guests_allowed: bool,
+    /// Creation.
+    pub created_at: UnixMs,
+}
+
+/// What happens to older sessions of the same account in a game when it logs in again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionPolicy {
+    /// The new one replaces the old ones.
+    Replace,
+    /// The new login is refused while an old one is live.
+    Refuse,
+    /// Both stay.
+    Both,
+}
+
+/// Whether the game lets players in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GameStatus {
+    /// Yes.
+    Open,
+    /// Closed for a while; verify answers `denied game.maintenance`.
+    Maintenance,
+}
+
+/// A game's settings, all with defaults.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct GameSettings {
+    /// Open or not.
+    pub status: GameStatus,
+    /// Default `replace`.
+    pub session_policy: SessionPolicy,
+    /// Devices an account may use, 1-1000; no limit when absent.
+    pub device_limit: Option<u32>,
+    /// Life of an access token: 60,000 ms to 7 days, default 24 h.
+    pub access_token_ms: u64,
+    /// Life of a refresh token since the login or last refresh: 1 h to 400 days, default 90 days.
+    pub refresh_token_ms: u64,
+    /// How long a lost reply may be asked for again: 0 to 300,000 ms, default 30,000.
+    pub refresh_grace_ms: u64,
+    /// Browser origins allowed by CORS, exact, at most 32; `*` for any.
+    pub cors_origins: Vec<String>,
+}
+
+/// A change of settings: only what is present changes.
+#[derive(Debug, Clone, Default)]
+pub struct GameChange {
+    /// See [`GameSettings`].
+    pub status: Option<GameStatus>,
+    /// See [`GameSettings`].
+    pub session_policy: Option<SessionPolicy>,
+    /// `Some(None)` removes the limit.
+    pub device_limit: Option<Option<u32>>,
+    /// See [`GameSettings`].
+    pub access_token_ms: Option<u64>,
+    /// See [`GameSettings`].
+    pub refresh_token_ms: Option<u64>,
+    /// See [`GameSettings`].
+    pub refresh_grace_ms: Option<u64>,
+    /// See [`GameSettings`].
+    pub cors_origins: Option<Vec<String>>,
+}
+
+/// A game.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct GameView {
+    /// Its id.
+    pub game_id: GameId,
+    /// Its realm.
+    pub realm_id: RealmId,
+    /// Unique in the realm, 1-64 characters.
+    pub name: String,
+    /// Settings.
+    pub settings: GameSettings,
+    /// Creation.
+    pub created_at: UnixMs,
+}
+
+/// `package.create`.
+#[derive(Debug, Clone)]
+pub struct PackageCreate {
+    /// Game.
+    pub game_id: GameId,
+    /// 1-64 characters.
+    pub name: String,
+    /// `android`, `ios`, `h5`, `mini_game`, `windows`, `mac`, `other`.
+    pub platform: String,
+    /// Channel; may be empty.
+    pub channel_id: String,
+    /// Agent; may be empty.
+    pub agent_id: String,
+    /// Site; may be empty.
+    pub site_id: String,
+    /// Bundle id or package name; may be empty.
+    pub bundle_id: String,
+    /// The channel's own parameters, at most 64 of 4 KiB.
+    pub channel_params: BTreeMap<String, String>,
+}
+
+/// A package.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PackageView {
+    /// Its id.
+    pub package_id: PackageId,
+    /// Game.
+    pub game_id: GameId,
+    /// Name.
+    pub name: String,
+    /// Platform.
+    pub platform: String,
+    /// Channel.
+    pub channel_id: String,
+    /// Agent.
+    pub agent_id: String,
+    /// Site.
+    pub site_id: String,
+    /// Bundle id.
+    pub bundle_id: String,
+    /// Names of the channel parameters; values may be secret.
+    pub channel_params: Vec<String>,
+    /// Creation.
+    pub created_at: UnixMs,
+}
+
+impl Platform {
+    /// `realm.create`.
+    pub async fn realm_create(&self, call: &Call, name: &str, guests_allowed: bool) -> Result<RealmView, Error> {
+        unimplemented!("{call:?} {name} {guests_allowed}")
+    }
+    /// `realm.list`, by id. Realm 1, `default`, exists from the first start.
+    pub async fn realm_list(&self, call: &Call) -> Result<Vec<RealmView>, Error> {
+        unimplemented!("{call:?}")
+    }
+    /// `realm.update`: may guests register?
+    pub async fn realm_update(&self, call: &Call, realm_id: RealmId, guests_allowed: bool) -> Result<RealmView, Error> {
+        unimplemented!("{call:?} {realm_id} {guests_allowed}")
+    }
+    /// `game.create` with default settings and `change` applied.
+    pub async fn game_create(&self, call: &Call, realm_id: RealmId, name: &str, change: GameChange) -> Result<GameView, Error> {
+        unimplemented!("{call:?} {realm_id} {name} {change:?}")
+    }
+    /// `game.update`.
+    pub async fn game_update(&self, call: &Call, game_id: GameId, change: GameChange) -> Result<GameView, Error> {
+        unimplemented!("{call:?} {game_id} {change:?}")
+    }
+    /// `game.list`, by id.
+    pub async fn game_list(&self, call: &Call) -> Result<Vec<GameView>, Error> {
+        unimplemented!("{call:?}")
+    }
+    /// `game.show`.
+    pub async fn game_show(&self, call: &Call, game_id: GameId) -> Result<GameView, Error> {
+        unimplemented!("{call:?} {game_id}")
+    }
+    /// `package.create`.
+    pub async fn package_create(&self, call: &Call, command: PackageCreate) -> Result<PackageView, Error> {
+        unimplemented!("{call:?} {command:?}")
+    }
+    /// `package.list` of a game.
+    pub async fn package_list(&self, call: &Call, game_id: GameId) -> Result<Vec<PackageView>, Error> {
+        unimplemented!("{call:?} {game_id}")
+    }
+    /// May a browser page of `origin` call on behalf of some game? From memory; used before admission.
+    #[must_use]
+    pub fn origin_allowed(&self, origin: &str) -> bool {
+        unimplemented!("{origin}")
+    }
+}

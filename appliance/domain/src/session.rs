@@ -1,0 +1,178 @@
+//! Sessions: login, refresh, logout, the lists a player sees. Commands and outcomes; the rules are beside them.
+
+use crate::account::ClientInfo;
+use crate::ids::{AccountId, GameId, PlayerId, SessionId, UnixMs};
+use crate::{Call, Error, Platform};
+
+/// What a player proves who they are with. Debug output masks secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A name chosen by the player and a password.
+    Username {
+        /// As typed; normalised by NFKC and case folding.
+        username: String,
+        /// 6-128 bytes.
+        password: String,
+    },
+    /// A player without a name; the secret was returned once, at registration.
+    Guest {
+        /// Absent to make a new guest.
+        guest_secret: Option<String>,
+    },
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Credential::Username { username, .. } => f.debug_struct("Username").field("username", username).finish_non_exhaustive(),
+            Credential::Guest { guest_secret } => f.debug_struct("Guest").field("has_secret", &guest_secret.is_some()).finish(),
+        }
+    }
+}
+
+/// `session.create`: log in.
+#[derive(Debug, Clone)]
+pub struct SessionCreate {
+    /// The game to play.
+    pub game_id: GameId,
+    /// Proof of identity.
+    pub credential: Credential,
+    /// The client's build, system and device.
+    pub client: ClientInfo,
+    /// Register when nobody has this name (or for a guest without a secret).
+    pub create_if_missing: bool,
+}
+
+/// The pair of tokens of a session. Recomputed, never stored. Debug output masks the tokens.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionTokens {
+    /// The session.
+    pub session_id: SessionId,
+    /// `sw1.…`
+    pub access_token: String,
+    /// When the access token ends.
+    pub access_expires_at: UnixMs,
+    /// `sr1.…`
+    pub refresh_token: String,
+    /// When the refresh token ends.
+    pub refresh_expires_at: UnixMs,
+}
+
+impl std::fmt::Debug for SessionTokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionTokens").field("session_id", &self.session_id).finish_non_exhaustive()
+    }
+}
+
+/// The answer to a login or a registration.
+#[derive(Debug, Clone)]
+pub struct LoggedIn {
+    /// The account.
+    pub account_id: AccountId,
+    /// The player in this game.
+    pub player_id: PlayerId,
+    /// The account's name, if it has one.
+    pub username: Option<String>,
+    /// Made by this call.
+    pub is_new_account: bool,
+    /// Made by this call.
+    pub is_new_player: bool,
+    /// The tokens.
+    pub session: SessionTokens,
+    /// Only in the answer that made the guest (and in its idempotent repeat).
+    pub guest_secret: Option<String>,
+    /// Time of the commit.
+    pub server_time_at: UnixMs,
+}
+
+/// What a login leads to. `Challenge` has its place now; the kinds come later.
+#[derive(Debug, Clone)]
+pub enum LoginOutcome {
+    /// Logged in.
+    Session(Box<LoggedIn>),
+    /// The player must first do something (captcha, code, real name).
+    Challenge {
+        /// Which kind.
+        kind: String,
+        /// To be sent back with the proof.
+        challenge_id: String,
+        /// For the client, by kind.
+        data: serde_json::Value,
+    },
+}
+
+/// The answer to `session.refresh`.
+#[derive(Debug, Clone)]
+pub struct Refreshed {
+    /// The player.
+    pub player_id: PlayerId,
+    /// The new pair.
+    pub session: SessionTokens,
+    /// Time of the commit.
+    pub server_time_at: UnixMs,
+}
+
+/// One line of the session list.
+#[derive(Debug, Clone)]
+pub struct SessionEntry {
+    /// The session.
+    pub session_id: SessionId,
+    /// Its game.
+    pub game_id: GameId,
+    /// Its player.
+    pub player_id: PlayerId,
+    /// Brand and model of its device, as told by the client.
+    pub device: String,
+    /// Login.
+    pub created_at: UnixMs,
+    /// Last refresh, or the login.
+    pub refreshed_at: UnixMs,
+    /// End of the refresh token.
+    pub refresh_expires_at: UnixMs,
+    /// True for the session that asked.
+    pub is_current: bool,
+}
+
+/// One line of the device list.
+#[derive(Debug, Clone)]
+pub struct DeviceEntry {
+    /// Opaque id of the device (a hash of the install id), 32 hex digits.
+    pub device_id: String,
+    /// Brand, as told by the client.
+    pub brand: String,
+    /// Model, as told by the client.
+    pub model: String,
+    /// Operating system.
+    pub os: String,
+    /// First login.
+    pub first_seen_at: UnixMs,
+    /// Last login.
+    pub last_seen_at: UnixMs,
+}
+
+impl Platform {
+    /// `session.create`: log in, and register when asked to.
+    pub async fn session_create(&self, call: &Call, command: SessionCreate) -> Result<LoginOutcome, Error> {
+        unimplemented!("{call:?} {command:?}")
+    }
+
+    /// `session.refresh`: exchange a refresh token for the next pair.
+    pub async fn session_refresh(&self, call: &Call, refresh_token: &str) -> Result<Refreshed, Error> {
+        unimplemented!("{call:?} {refresh_token}")
+    }
+
+    /// `session.logout`: revoke the bearer's session, or all sessions of the account. Answers the server time.
+    pub async fn session_logout(&self, call: &Call, bearer: &str, everywhere: bool) -> Result<UnixMs, Error> {
+        unimplemented!("{call:?} {bearer} {everywhere}")
+    }
+
+    /// `session.list`: live sessions of the bearer's account, newest first, at most 100.
+    pub async fn session_list(&self, call: &Call, bearer: &str) -> Result<(Vec<SessionEntry>, UnixMs), Error> {
+        unimplemented!("{call:?} {bearer}")
+    }
+
+    /// `device.list`: devices of the bearer's account, newest first, at most 100.
+    pub async fn device_list(&self, call: &Call, bearer: &str) -> Result<(Vec<DeviceEntry>, UnixMs), Error> {
+        unimplemented!("{call:?} {bearer}")
+    }
+}
