@@ -1,3 +1,4 @@
-//! What several suites and tools share: the generator of an old platform's accounts.
+//! What several suites and tools share: the generator of an old platform's accounts, and the real binary as a process.
 
 pub mod accounts;
+pub mod server;

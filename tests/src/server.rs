@@ -1,0 +1,221 @@
+//! Starts the real binary, reads its `demo --json` line, and speaks to it as a game client and a game server do.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// How long a start may take before it counts as failed.
+pub const START_MAX: Duration = Duration::from_secs(60);
+
+/// What went wrong, for a test to print.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The binary under test: `SEAWALL_BIN`, else the one beside the suites.
+pub fn binary() -> Result<PathBuf, Failure> {
+    if let Some(path) = std::env::var_os("SEAWALL_BIN") {
+        return Ok(path.into());
+    }
+    let here = std::env::current_exe()?;
+    let path = here.ancestors().map(|folder| folder.join("seawall")).find(|path| path.is_file());
+    path.ok_or_else(|| "build the binary first: cargo build --release --bin seawall".into())
+}
+
+/// A running server; killed (SIGKILL) when dropped.
+pub struct Server {
+    child: Child,
+    /// The line `demo --json` printed.
+    pub facts: Value,
+}
+
+impl Server {
+    /// Starts `seawall demo` on `data` with listeners on ports the system chooses.
+    pub fn start(data: &Path) -> Result<Self, Failure> {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(data.with_extension("log"))?;
+        let mut child = Command::new(binary()?)
+            .args(["demo", "--json", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()?;
+        let stdout = child.stdout.take().ok_or("no stdout")?;
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let _ = BufReader::new(stdout).read_line(&mut line);
+            let _ = send.send(line);
+        });
+        let line = receive.recv_timeout(START_MAX);
+        let mut server = Self { child, facts: Value::Null };
+        server.facts = serde_json::from_str(&line?).map_err(|e| format!("demo --json printed no JSON line: {e}; see {}", data.with_extension("log").display()))?;
+        Ok(server)
+    }
+
+    /// A text of the facts.
+    #[must_use]
+    pub fn fact(&self, name: &str) -> &str {
+        self.facts.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// kill -9, and wait until it is gone.
+    pub fn kill(mut self) -> Result<(), Failure> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM; answers whether it left with success within `deadline`.
+    pub fn stop(mut self, deadline: Duration) -> Result<bool, Failure> {
+        Command::new("kill").arg(self.child.id().to_string()).status()?;
+        let end = Instant::now() + deadline;
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.success());
+            }
+            std::thread::sleep(Duration::from_millis(20)); // poll
+        }
+        Err("the server did not stop in time".into())
+    }
+
+    /// A client of this server.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(self.fact("plain_url"), self.fact("game_id"), self.fact("package_id"), self.fact("key_id"), self.fact("secret"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Status and JSON body of an answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Body; null when it was no JSON.
+    pub body: Value,
+}
+
+impl Answer {
+    /// A text at a JSON pointer, empty when absent.
+    #[must_use]
+    pub fn text(&self, pointer: &str) -> &str {
+        self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+/// A game client and its game server in one.
+#[derive(Clone)]
+pub struct Client {
+    agent: ureq::Agent,
+    base: String,
+    /// Game.
+    pub game_id: String,
+    package_id: String,
+    key_id: String,
+    secret: String,
+}
+
+impl Client {
+    /// A client of `base`, e.g. `http://127.0.0.1:8080`.
+    #[must_use]
+    pub fn new(base: &str, game_id: &str, package_id: &str, key_id: &str, secret: &str) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(30)));
+        Self {
+            agent: config.build().into(),
+            base: base.trim_end_matches('/').to_owned(),
+            game_id: game_id.to_owned(),
+            package_id: package_id.to_owned(),
+            key_id: key_id.to_owned(),
+            secret: secret.to_owned(),
+        }
+    }
+
+    /// POST as a player's client.
+    pub fn sdk(&self, path: &str, bearer: Option<&str>, body: &Value) -> Result<Answer, Failure> {
+        let mut request = self.agent.post(format!("{}{path}", self.base)).header("content-type", "application/json");
+        if let Some(token) = bearer {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        answer(request.send(body.to_string())?)
+    }
+
+    /// GET as a player's client.
+    pub fn get(&self, path: &str, bearer: &str) -> Result<Answer, Failure> {
+        answer(self.agent.get(format!("{}{path}", self.base)).header("authorization", format!("Bearer {bearer}")).call()?)
+    }
+
+    /// The `client` object of a device.
+    #[must_use]
+    pub fn device(&self, install_id: &str) -> Value {
+        json!({"package_id": self.package_id, "os": "android", "device": {"install_id": install_id}})
+    }
+
+    /// Registers or logs in.
+    pub fn login(&self, path: &str, install_id: &str, credential: &Value) -> Result<Answer, Failure> {
+        self.sdk(path, None, &json!({"game_id": self.game_id, "credential": credential, "client": self.device(install_id)}))
+    }
+
+    /// A signed POST as a game server.
+    pub fn server(&self, path: &str, body: &Value, nonce: &str) -> Result<Answer, Failure> {
+        let body = body.to_string();
+        let timestamp = UNIX_EPOCH.elapsed().map_or(0, |age| age.as_secs()).to_string();
+        let signature = sign(&self.secret, "POST", path, &timestamp, nonce, body.as_bytes())?;
+        let request = self
+            .agent
+            .post(format!("{}{path}", self.base))
+            .header("content-type", "application/json")
+            .header("idempotency-key", nonce)
+            .header("seawall-key-id", &self.key_id)
+            .header("seawall-timestamp", &timestamp)
+            .header("seawall-nonce", nonce)
+            .header("seawall-signature", &signature);
+        answer(request.send(body)?)
+    }
+
+    /// Verifies a token.
+    pub fn verify(&self, token: &str) -> Result<Answer, Failure> {
+        self.server("/server/v1/sessions/verify", &json!({"token": token}), &fresh_nonce())
+    }
+}
+
+/// A nonce nobody used: nanoseconds since 1970.
+#[must_use]
+pub fn fresh_nonce() -> String {
+    format!("nonce-{}", UNIX_EPOCH.elapsed().map_or(0, |age| age.as_nanos()))
+}
+
+fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, Failure> {
+    let status = response.status().as_u16();
+    let text = response.body_mut().read_to_string()?;
+    Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
+}
+
+/// The signature of a game server's call: HMAC-SHA256 over five lines joined by single line feeds.
+pub fn sign(secret: &str, method: &str, path: &str, timestamp: &str, nonce: &str, body: &[u8]) -> Result<String, Failure> {
+    let digest = hex(&Sha256::digest(body));
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_err(|e| e.to_string())?;
+    mac.update([method, path, timestamp, nonce, &digest].join("\n").as_bytes());
+    Ok(hex(&mac.finalize().into_bytes()))
+}
+
+/// Lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
