@@ -239,7 +239,13 @@ impl Platform {
     }
 
     /// `account.change_password`: all other sessions are revoked; answers the server time.
-    pub async fn account_change_password(&self, call: &Call, bearer: &str, old: &str, new: &str) -> Result<UnixMs, Error> {
+    pub async fn account_change_password(
+        &self,
+        call: &Call,
+        bearer: &str,
+        old: &str,
+        new: &str,
+    ) -> Result<UnixMs, Error> {
         unimplemented!("{call:?} {bearer} {old} {new}")
     }
 
@@ -273,4 +279,3 @@ impl Platform {
         unimplemented!("{call:?} {game_id} {player_id}")
     }
 }
-

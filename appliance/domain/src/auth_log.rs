@@ -49,7 +49,14 @@ pub enum AuthFilter {
 
 impl Platform {
     /// `auth_log.search`: newest first, within `[from_at, until_at)`, at most `limit` (≤ 1000).
-    pub async fn auth_log_search(&self, call: &Call, filter: AuthFilter, from_at: UnixMs, until_at: UnixMs, limit: u32) -> Result<Vec<AuthRecord>, Error> {
+    pub async fn auth_log_search(
+        &self,
+        call: &Call,
+        filter: AuthFilter,
+        from_at: UnixMs,
+        until_at: UnixMs,
+        limit: u32,
+    ) -> Result<Vec<AuthRecord>, Error> {
         unimplemented!("{call:?} {filter:?} {from_at} {until_at} {limit}")
     }
 }

@@ -47,7 +47,12 @@ impl Code {
     /// An error of this code with a text of its own (English, no secret).
     #[must_use]
     pub fn because(&self, detail: impl Into<String>) -> Error {
-        Error { code: *self, detail: detail.into(), params: BTreeMap::new(), retry_after_ms: None }
+        Error {
+            code: *self,
+            detail: detail.into(),
+            params: BTreeMap::new(),
+            retry_after_ms: None,
+        }
     }
 }
 

@@ -153,7 +153,13 @@ impl Platform {
         unimplemented!("{call:?} {realm_id} {guests_allowed}")
     }
     /// `game.create` with default settings and `change` applied.
-    pub async fn game_create(&self, call: &Call, realm_id: RealmId, name: &str, change: GameChange) -> Result<GameView, Error> {
+    pub async fn game_create(
+        &self,
+        call: &Call,
+        realm_id: RealmId,
+        name: &str,
+        change: GameChange,
+    ) -> Result<GameView, Error> {
         unimplemented!("{call:?} {realm_id} {name} {change:?}")
     }
     /// `game.update`.

@@ -20,7 +20,8 @@ pub struct IdError {
 }
 
 fn parse(text: &str, limit: u64) -> Result<u64, IdError> {
-    let plain = !text.is_empty() && text.len() <= 16 && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+    let plain =
+        !text.is_empty() && text.len() <= 16 && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
     match text.parse::<u64>() {
         Ok(number) if plain && number < limit => Ok(number),
         _ => Err(IdError { limit }),

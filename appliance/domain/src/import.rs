@@ -81,7 +81,13 @@ impl Platform {
     }
 
     /// `import.chunk`: whole lines, starting at `offset_bytes` (the import's progress, else `import.conflict`).
-    pub async fn import_chunk(&self, call: &Call, import_id: &str, offset_bytes: u64, lines: Vec<u8>) -> Result<(ImportProgress, Vec<BadLine>), Error> {
+    pub async fn import_chunk(
+        &self,
+        call: &Call,
+        import_id: &str,
+        offset_bytes: u64,
+        lines: Vec<u8>,
+    ) -> Result<(ImportProgress, Vec<BadLine>), Error> {
         unimplemented!("{call:?} {import_id} {offset_bytes} {}", lines.len())
     }
 
@@ -92,7 +98,13 @@ impl Platform {
 
     /// `account.export`: accounts changed since `cursor` as NDJSON lines of the import's own format, oldest change
     /// first, at most `limit` (≤ 5000), and the next cursor (equal to the given one at the end).
-    pub async fn account_export(&self, call: &Call, realm_id: RealmId, cursor: Option<&str>, limit: u32) -> Result<(Vec<String>, String), Error> {
+    pub async fn account_export(
+        &self,
+        call: &Call,
+        realm_id: RealmId,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<(Vec<String>, String), Error> {
         unimplemented!("{call:?} {realm_id} {cursor:?} {limit}")
     }
 }

@@ -57,7 +57,9 @@ pub struct KeySecret {
 
 impl std::fmt::Debug for KeySecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeySecret").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("KeySecret")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,7 +76,12 @@ impl Platform {
     }
 
     /// `key.rotate`: a second secret; the old one works for `keep_previous_ms` more (default 7 days).
-    pub async fn key_rotate(&self, call: &Call, key_id: KeyId, keep_previous_ms: Option<u64>) -> Result<KeySecret, Error> {
+    pub async fn key_rotate(
+        &self,
+        call: &Call,
+        key_id: KeyId,
+        keep_previous_ms: Option<u64>,
+    ) -> Result<KeySecret, Error> {
         unimplemented!("{call:?} {key_id} {keep_previous_ms:?}")
     }
 

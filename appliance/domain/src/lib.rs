@@ -12,8 +12,14 @@ pub mod identity;
 pub mod ids;
 pub mod import;
 pub mod key;
+mod normalise;
+pub mod password;
 pub mod ports;
+pub mod proof;
+pub mod recipe;
+pub mod revocation;
 pub mod session;
+pub mod token;
 pub mod verify;
 
 pub use call::{Call, Caller, ClientAddress, Idempotency, LearntFrom};

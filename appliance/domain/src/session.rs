@@ -24,8 +24,14 @@ pub enum Credential {
 impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Credential::Username { username, .. } => f.debug_struct("Username").field("username", username).finish_non_exhaustive(),
-            Credential::Guest { guest_secret } => f.debug_struct("Guest").field("has_secret", &guest_secret.is_some()).finish(),
+            Credential::Username { username, .. } => f
+                .debug_struct("Username")
+                .field("username", username)
+                .finish_non_exhaustive(),
+            Credential::Guest { guest_secret } => f
+                .debug_struct("Guest")
+                .field("has_secret", &guest_secret.is_some())
+                .finish(),
         }
     }
 }
@@ -60,7 +66,9 @@ pub struct SessionTokens {
 
 impl std::fmt::Debug for SessionTokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SessionTokens").field("session_id", &self.session_id).finish_non_exhaustive()
+        f.debug_struct("SessionTokens")
+            .field("session_id", &self.session_id)
+            .finish_non_exhaustive()
     }
 }
 

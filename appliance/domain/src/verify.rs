@@ -3,6 +3,7 @@
 
 use crate::account::RestrictionView;
 use crate::ids::{AccountId, GameId, PackageId, PlayerId, SessionId, UnixMs};
+use crate::proof::Proof;
 use crate::{Call, Error, Platform};
 
 /// Why a token is proven invalid; the first that applies, in this order.
@@ -76,8 +77,8 @@ pub enum Verified {
         /// For the player.
         message: Option<String>,
     },
-    /// Proven bad; the player must log in again.
-    Invalid(InvalidReason),
+    /// Proven bad; the player must log in again. Only the domain can make the proof; `reason()` reads it.
+    Invalid(Proof),
     /// Nobody knows now; try again. Becomes 503 (or an item of a batch).
     Unknown {
         /// `overload.busy`, `platform.not_ready`, ….
