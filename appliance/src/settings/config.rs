@@ -1,0 +1,316 @@
+//! The settings as the composition root uses them: typed, cross-checked, derived values filled in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Entry, Problem, Settings, catalogue as keys};
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// `ip:port`.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// One listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// In logs and metrics.
+    pub name: String,
+    /// Where.
+    pub address: Address,
+    /// TLS, or plain.
+    pub tls: bool,
+    /// `sdk`, `server`, `ops`.
+    pub surfaces: Vec<String>,
+    /// `none`, `v1`, `v2`.
+    pub proxy_protocol: String,
+    /// CIDR texts.
+    pub trusted_peers: Vec<String>,
+    /// Lower case; `None` for none.
+    pub client_ip_header: Option<String>,
+    /// From the right, 1-16.
+    pub trusted_hops: usize,
+    /// Empty for all.
+    pub hosts: Vec<String>,
+    /// What a gateway has cut off.
+    pub public_path_prefix: String,
+}
+
+/// Certificate files for some hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// SNI names; empty for the default certificate.
+    pub hosts: Vec<String>,
+    /// PEM chain.
+    pub certificate_file: PathBuf,
+    /// PEM key.
+    pub key_file: PathBuf,
+}
+
+/// How to drain at SIGTERM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainTimes {
+    /// Go on serving.
+    pub lame_duck: Duration,
+    /// Then at most this.
+    pub hard_limit: Duration,
+}
+
+/// All settings of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostConfig {
+    /// Directory of everything that lasts.
+    pub data_dir: PathBuf,
+    /// Root-only socket.
+    pub admin_socket: PathBuf,
+    /// Public listeners.
+    pub listeners: Vec<Listener>,
+    /// Ops listener.
+    pub ops: Listener,
+    /// Default certificate; `None` for the self-signed pair.
+    pub certificate: Option<CertificateFiles>,
+    /// Certificates by host.
+    pub certificates: Vec<CertificateFiles>,
+    /// `auto`, `human`, `json`.
+    pub log_format: String,
+    /// A filter of tracing-subscriber.
+    pub log_level: String,
+    /// Spans to standard output.
+    pub otel_stdout: bool,
+    /// Runtime threads.
+    pub worker_threads: usize,
+    /// Hash threads.
+    pub hash_threads: usize,
+    /// Longest wait for a hash thread.
+    pub hash_deadline: Duration,
+    /// Memory to plan with.
+    pub memory_bytes: u64,
+    /// Journal by size.
+    pub journal_max_bytes: u64,
+    /// Journal by age, in milliseconds.
+    pub journal_max_age_ms: u64,
+    /// Auth log by age, in milliseconds.
+    pub auth_log_retention_ms: u64,
+    /// Connections per listener.
+    pub connections_max: usize,
+    /// Connections per client address.
+    pub connections_per_address: usize,
+    /// Requests in work.
+    pub in_flight_max: usize,
+    /// Drain.
+    pub drain: DrainTimes,
+    /// Between sweeps.
+    pub sweep_interval: Duration,
+}
+
+impl HostConfig {
+    /// Builds the typed form.
+    ///
+    /// # Errors
+    /// Values that are each allowed but do not fit together.
+    pub fn from_settings(settings: &Settings) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let text = |setting| settings.text(setting);
+        let size = |setting| usize::try_from(settings.whole(setting)).unwrap_or(usize::MAX);
+        let data_dir = PathBuf::from(text(&keys::DATA_DIR));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let or = |chosen: usize, automatic: usize| if chosen == 0 { automatic } else { chosen };
+        let config = Self {
+            admin_socket: non_empty(text(&keys::ADMIN_SOCKET))
+                .map_or_else(|| data_dir.join("admin.sock"), PathBuf::from),
+            listeners: listeners(settings, &mut problems),
+            ops: Listener {
+                name: "ops".into(),
+                surfaces: vec!["ops".into()],
+                ..plain(address(&text(&keys::OPS_ADDRESS)))
+            },
+            certificate: default_certificate(settings, &mut problems),
+            certificates: settings.entries(&keys::CERTIFICATE).iter().map(certificate).collect(),
+            log_format: text(&keys::LOG_FORMAT),
+            log_level: text(&keys::LOG_LEVEL),
+            otel_stdout: settings.switch(&keys::OTEL_STDOUT),
+            worker_threads: or(size(&keys::WORKER_THREADS), cores),
+            hash_threads: or(size(&keys::HASH_THREADS), (cores / 2).max(1)),
+            hash_deadline: Duration::from_millis(settings.whole(&keys::HASH_DEADLINE_MS)),
+            memory_bytes: settings.whole(&keys::MEMORY_MIB) << 20,
+            journal_max_bytes: settings.whole(&keys::JOURNAL_MIB) << 20,
+            journal_max_age_ms: settings.whole(&keys::JOURNAL_HOURS) * 3_600_000,
+            auth_log_retention_ms: settings.whole(&keys::AUTH_LOG_DAYS) * 86_400_000,
+            connections_max: size(&keys::CONNECTIONS_MAX),
+            connections_per_address: size(&keys::CONNECTIONS_PER_ADDRESS),
+            in_flight_max: size(&keys::IN_FLIGHT_MAX),
+            drain: DrainTimes {
+                lame_duck: Duration::from_millis(settings.whole(&keys::LAME_DUCK_MS)),
+                hard_limit: Duration::from_millis(settings.whole(&keys::DRAIN_LIMIT_MS)),
+            },
+            sweep_interval: Duration::from_secs(settings.whole(&keys::SWEEP_S)),
+            data_dir,
+        };
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+}
+
+/// A plain listener at an address, with nothing else chosen.
+#[must_use]
+pub fn plain(address: Address) -> Listener {
+    Listener {
+        name: String::new(),
+        address,
+        tls: false,
+        surfaces: Vec::new(),
+        proxy_protocol: "none".into(),
+        trusted_peers: Vec::new(),
+        client_ip_header: None,
+        trusted_hops: 1,
+        hosts: Vec::new(),
+        public_path_prefix: String::new(),
+    }
+}
+
+fn listeners(settings: &Settings, problems: &mut Vec<Problem>) -> Vec<Listener> {
+    let entries = settings.entries(&keys::LISTENER);
+    let mut found: Vec<Listener> = Vec::new();
+    for entry in entries {
+        let listener = listener(entry);
+        if found.iter().any(|other| other.name == listener.name) || listener.name == "ops" || listener.name == "admin" {
+            problems.push(Problem {
+                origin: entry.origin.clone(),
+                message: format!("two listeners are named `{}`", listener.name),
+            });
+        }
+        found.push(listener);
+    }
+    if found.is_empty() {
+        let public = plain(address(&settings.text(&keys::PUBLIC_ADDRESS)));
+        found.push(Listener {
+            name: "public".into(),
+            tls: true,
+            surfaces: vec!["sdk".into(), "server".into()],
+            ..public
+        });
+    }
+    found
+}
+
+fn listener(entry: &Entry) -> Listener {
+    Listener {
+        name: entry.text("name"),
+        address: address(&entry.text("address")),
+        tls: entry.switch("tls"),
+        surfaces: entry.list("surfaces"),
+        proxy_protocol: entry.text("proxy_protocol"),
+        trusted_peers: entry.list("trusted_peers"),
+        client_ip_header: non_empty(entry.text("client_ip_header").to_lowercase()),
+        trusted_hops: usize::try_from(entry.whole("trusted_hops")).unwrap_or(1),
+        hosts: entry.list("hosts"),
+        public_path_prefix: entry.text("public_path_prefix"),
+    }
+}
+
+fn certificate(entry: &Entry) -> CertificateFiles {
+    CertificateFiles {
+        hosts: entry.list("hosts"),
+        certificate_file: entry.text("certificate_file").into(),
+        key_file: entry.text("key_file").into(),
+    }
+}
+
+fn default_certificate(settings: &Settings, problems: &mut Vec<Problem>) -> Option<CertificateFiles> {
+    let (certificate, key) = (
+        non_empty(settings.text(&keys::TLS_CERTIFICATE)),
+        non_empty(settings.text(&keys::TLS_KEY)),
+    );
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(CertificateFiles {
+            hosts: Vec::new(),
+            certificate_file: certificate.into(),
+            key_file: key.into(),
+        }),
+        (None, None) => None,
+        (given, _) => {
+            let half = if given.is_some() {
+                &keys::TLS_CERTIFICATE
+            } else {
+                &keys::TLS_KEY
+            };
+            let message = "tls.certificate_file and tls.key_file are set together or not at all".to_owned();
+            problems.push(Problem {
+                origin: settings.get(half).origin,
+                message,
+            });
+            None
+        }
+    }
+}
+
+/// Reads an address the registry has already checked.
+fn address(text: &str) -> Address {
+    match text.parse::<SocketAddr>() {
+        Ok(address) => Address::Tcp(address),
+        Err(_) => Address::Unix(text.trim_start_matches("unix:").into()),
+    }
+}
+
+fn non_empty(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::{Layers, load};
+    use super::*;
+
+    fn config(text: &str) -> Result<HostConfig, Vec<Problem>> {
+        let dir = tempfile::tempdir().unwrap();
+        let main = dir.path().join("seawall.toml");
+        std::fs::write(&main, text).unwrap();
+        HostConfig::from_settings(
+            &load(&Layers {
+                file: Some(main),
+                ..Layers::default()
+            })
+            .unwrap(),
+        )
+    }
+
+    #[test]
+    fn defaults_make_one_tls_listener_and_a_local_ops_listener() {
+        let config = config("").unwrap();
+        assert_eq!(config.listeners.len(), 1);
+        assert!(config.listeners[0].tls);
+        assert_eq!(config.listeners[0].address, Address::Tcp("[::]:8443".parse().unwrap()));
+        assert_eq!(config.ops.address, Address::Tcp("127.0.0.1:9180".parse().unwrap()));
+        assert_eq!(config.admin_socket, PathBuf::from("/var/lib/seawall/admin.sock"));
+        assert!(config.hash_threads >= 1 && config.worker_threads >= 1);
+        assert_eq!(config.memory_bytes, 1 << 30);
+    }
+
+    #[test]
+    fn listed_listeners_replace_the_default_one() {
+        let text = "[[listener]]\nname = \"lb\"\naddress = \"unix:/run/x\"\ntls = false\nproxy_protocol = \"v2\"\nclient_ip_header = \"X-Forwarded-For\"\n";
+        let found = config(text).unwrap().listeners;
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].address, Address::Unix("/run/x".into()));
+        assert_eq!(found[0].client_ip_header.as_deref(), Some("x-forwarded-for"));
+    }
+
+    #[test]
+    fn values_that_do_not_fit_together_are_refused_with_their_line() {
+        let problems = config("[tls]\nkey_file = \"/k\"\n").unwrap_err();
+        assert!(
+            problems[0]
+                .to_string()
+                .ends_with("seawall.toml:2: tls.certificate_file and tls.key_file are set together or not at all")
+        );
+        let twice = "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\n[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:2\"\n";
+        assert!(
+            config(twice).unwrap_err()[0]
+                .message
+                .contains("two listeners are named `a`")
+        );
+    }
+}
