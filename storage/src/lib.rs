@@ -1,1 +1,59 @@
-//! Storage.
+//! The store of Seawall: bytes and nothing but bytes.
+//!
+//! Tables are constants that the caller declares ([`table`]) and lists at open. Every write goes through one sequencer
+//! ([`Store::write`]) as a closure over an ordered view ([`Tx`]); a writer thread makes whole groups durable with one
+//! sync, each with a journal frame ([`frame`]) in the same batch. Reads go to a row cache, to the engine's memory, or to
+//! a small pool of reader threads ([`Store::get`], [`Store::query`]).
+//!
+//! Below lies an engine ([`engine::Engine`]): ordered bytes with atomic synced batches. What must not go through the
+//! sequencer — event streams — goes to segment logs with a group-synced writer of their own.
+//!
+//! There is no clock and no generator of random numbers here; both arrive as arguments.
+
+mod apply;
+mod cache;
+mod catalog;
+mod commit;
+pub mod engine;
+mod error;
+pub mod frame;
+mod head;
+mod histogram;
+mod journal;
+mod key;
+mod keyring;
+pub mod limits;
+mod options;
+mod overlay;
+mod readers;
+mod record;
+mod sequencer;
+mod shared;
+mod span;
+mod stamp;
+mod stats;
+mod store;
+mod table;
+mod tx;
+mod view;
+mod wait;
+mod writer;
+
+pub use commit::Commit;
+pub use error::{CodecError, EngineError, ReadError, TxError, WriteError};
+pub use head::Head;
+pub use histogram::{BUCKETS, Histogram, HistogramReading};
+pub use journal::JournalLimits;
+pub use key::{Key, split_key};
+pub use keyring::{KeyRing, SEAL_OVERHEAD_BYTES, SealError, Secret32};
+pub use options::{FatalFn, MemoryBudget, OpenOptions, ProgressFn};
+pub use readers::Query;
+pub use record::{Record, decode_body, decode_record, decode_row, encode_record};
+pub use span::{EngineRange, Span};
+pub use stamp::{BootClock, Stamp};
+pub use stats::{Stats, TableStats};
+pub use store::{Lookup, Store};
+pub use table::{Class, Index, IndexDef, IndexFn, Preset, Retention, Table, TableDef, table};
+pub use tx::Tx;
+pub use view::{Page, View};
+pub use wait::block_on;

@@ -1,0 +1,336 @@
+//! The store: handle to the sequencer, the readers and the engine. Cheap to clone; the last handle to go shuts it down.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, TrySendError, bounded};
+use parking_lot::Mutex;
+
+use crate::cache::Slot;
+use crate::catalog::{Catalog, table_space};
+use crate::commit::{Commit, Job, Write};
+use crate::engine::memory::MemoryEngine;
+use crate::engine::{Fetched, Tier};
+use crate::error::{ReadError, TxError, WriteError};
+use crate::head::Head;
+use crate::journal::Journal;
+use crate::key::Key;
+use crate::limits::{LOOKUP_DEADLINE, QUEUE_MAX_TX};
+use crate::options::OpenOptions;
+use crate::readers::{Query, Readers};
+use crate::record::{Record, decode_record};
+use crate::sequencer::{Message, Sequencer};
+use crate::shared::{Identity, Shared};
+use crate::stamp::{Stamp, TxClock};
+use crate::stats::{Stats, TableStats};
+use crate::table::{Table, TableDef};
+use crate::tx::{Tx, full_key};
+use crate::view::View;
+use crate::writer::Writer;
+
+/// The future of a row look-up.
+pub type Lookup<V> = Query<Option<Arc<V>>>;
+
+/// The store.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    queue: Sender<Message>,
+    readers: Mutex<Option<Arc<Readers>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    closed: AtomicBool,
+}
+
+impl Store {
+    /// A store without files: the same sequencer, journal and apply over ordered maps.
+    ///
+    /// # Errors
+    /// A sentence saying which table entry is wrong, or that the system gives no threads.
+    pub fn open_memory(options: OpenOptions) -> Result<Self, String> {
+        let OpenOptions {
+            tables,
+            keys,
+            journal,
+            memory,
+            on_fatal,
+            boot_ms,
+            entropy,
+            observers,
+            ..
+        } = options;
+        let catalog = Catalog::new(tables, observers)?;
+        let identity = Identity {
+            cluster_id: derive_id("cluster id", &entropy),
+            incarnation: 1,
+        };
+        let engine = Box::new(MemoryEngine::new());
+        let start = (Head::start(1), identity);
+        let shared = Shared::new(engine, catalog, keys, memory.row_cache_bytes, start, on_fatal);
+        Self::start(shared, Journal::new(journal, []), TxClock::new(boot_ms, 0)).map_err(|error| error.to_string())
+    }
+
+    /// Starts the threads over an engine whose head is known.
+    pub(crate) fn start(shared: Arc<Shared>, journal: Journal, clock: TxClock) -> std::io::Result<Self> {
+        let (queue, messages) = bounded(QUEUE_MAX_TX);
+        let (to_writer, groups) = bounded(1);
+        let (to_sequencer, done) = bounded(1);
+        let sequencer = Sequencer::new(Arc::clone(&shared), messages, to_writer, done, clock);
+        let writer = Writer::new(Arc::clone(&shared), groups, to_sequencer, journal);
+        let (readers, mut threads) = Readers::start()?;
+        threads.push(
+            std::thread::Builder::new()
+                .name("store-seq".into())
+                .spawn(move || sequencer.run())?,
+        );
+        threads.push(
+            std::thread::Builder::new()
+                .name("store-write".into())
+                .spawn(move || writer.run())?,
+        );
+        let readers = Mutex::new(Some(Arc::new(readers)));
+        let inner = Inner {
+            shared,
+            queue,
+            readers,
+            threads: Mutex::new(threads),
+            closed: AtomicBool::new(false),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Runs `f` in the sequencer, on top of every write queued before. `f` may run again and must depend on nothing but
+    /// the transaction. `Ok` keeps its changes, `Err` or a panic drops them.
+    pub fn write<T, E, F>(&self, stamp: Stamp, f: F) -> Commit<T, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<TxError> + Send + 'static,
+    {
+        if self.inner.closed.load(Ordering::SeqCst) || self.inner.shared.has_failed() {
+            return Commit::rejected(WriteError::Closed);
+        }
+        let (job, commit) = Write::new(stamp, f);
+        let job: Box<dyn Job> = job;
+        match self.inner.queue.try_send(Message::Run(job, Instant::now())) {
+            Ok(()) => commit,
+            Err(TrySendError::Full(_)) => Commit::rejected(WriteError::Busy),
+            Err(TrySendError::Disconnected(_)) => Commit::rejected(WriteError::Closed),
+        }
+    }
+
+    /// The latest durable value of a row: from the row cache, from the engine's memory, or from the disk through the
+    /// reader pool.
+    pub fn get<K: Key, V: Record>(&self, table: &'static Table<K, V>, key: &K) -> Lookup<V> {
+        let full = match full_key(&table.def, key) {
+            Ok(full) => full,
+            Err(error) => return Query::now(Err(error.into())),
+        };
+        match fetch::<V>(&self.inner.shared, &table.def, &full, Tier::Memory) {
+            Ok(Some(row)) => Query::now(Ok(row)),
+            Err(error) => Query::now(Err(error)),
+            Ok(None) => {
+                let shared = Arc::clone(&self.inner.shared);
+                self.on_reader(LOOKUP_DEADLINE, move || {
+                    Ok(fetch::<V>(&shared, &table.def, &full, Tier::Disk)?.unwrap_or_default())
+                })
+            }
+        }
+    }
+
+    /// Runs `f` over one snapshot on the reader pool; it does not run when no reader is free within `deadline`.
+    pub fn query<R: Send + 'static>(
+        &self,
+        deadline: Duration,
+        f: impl FnOnce(&View<'_>) -> Result<R, ReadError> + Send + 'static,
+    ) -> Query<R> {
+        let shared = Arc::clone(&self.inner.shared);
+        self.on_reader(deadline, move || f(&View::new(shared.rules(), shared.engine.view())))
+    }
+
+    /// The same on this thread, blocking; for start-up loads, tools and tests.
+    ///
+    /// # Errors
+    /// What `f` returns.
+    pub fn read<R>(&self, f: impl FnOnce(&View<'_>) -> Result<R, ReadError>) -> Result<R, ReadError> {
+        let shared = &self.inner.shared;
+        f(&View::new(shared.rules(), shared.engine.view()))
+    }
+
+    fn on_reader<R: Send + 'static>(
+        &self,
+        deadline: Duration,
+        read: impl FnOnce() -> Result<R, ReadError> + Send + 'static,
+    ) -> Query<R> {
+        let readers = self.inner.readers.lock().clone();
+        match readers {
+            Some(readers) => readers.query(deadline, read),
+            None => Query::now(Err(ReadError::Closed)),
+        }
+    }
+
+    /// Where the durable history ends.
+    pub fn head(&self) -> Head {
+        *self.inner.shared.head.read()
+    }
+
+    /// Identity of the data, the same on every node that holds a copy.
+    pub fn cluster_id(&self) -> [u8; 16] {
+        self.inner.shared.identity.cluster_id
+    }
+
+    /// How often this node's store was started, this start included.
+    pub fn incarnation(&self) -> u64 {
+        self.inner.shared.identity.incarnation
+    }
+
+    /// True once a commit failed: nothing more is written and the process should be gone.
+    pub fn has_failed(&self) -> bool {
+        self.inner.shared.has_failed()
+    }
+
+    /// Figures for metrics.
+    pub fn stats(&self) -> Stats {
+        let shared = &self.inner.shared;
+        let figures = &shared.figures;
+        let (cache_hits, cache_misses, cache_entries, cache_bytes) = shared.cache.figures();
+        Stats {
+            transactions: figures.transactions.load(Ordering::Relaxed),
+            refused: figures.refused.load(Ordering::Relaxed),
+            queue_length: self.inner.queue.len(),
+            read_queue_length: self
+                .inner
+                .readers
+                .lock()
+                .as_ref()
+                .map_or(0, |readers| readers.waiting()),
+            group_transactions: figures.group_transactions.read(),
+            group_bytes: figures.group_bytes.read(),
+            sync_us: figures.sync_us.read(),
+            queue_wait_us: figures.queue_wait_us.read(),
+            cache_hits,
+            cache_misses,
+            cache_entries,
+            cache_bytes,
+            journal_first_lsn: figures.journal_first_lsn.load(Ordering::Relaxed),
+            journal_last_lsn: self.head().lsn,
+            journal_bytes: figures.journal_bytes.load(Ordering::Relaxed),
+            clock_held_back: figures.clock_held_back.load(Ordering::Relaxed),
+            engine: shared.engine.properties(),
+        }
+    }
+
+    /// Estimated size of every table and index.
+    pub fn table_stats(&self) -> Vec<TableStats> {
+        let shared = &self.inner.shared;
+        let mut names = shared.catalog.names();
+        names.sort_unstable();
+        names
+            .into_iter()
+            .filter_map(|(number, name)| {
+                let range = crate::span::Span::all().numbered(number);
+                let (rows, bytes) = shared.engine.estimate(shared.catalog.space(number)?, &range);
+                Some(TableStats {
+                    number,
+                    name,
+                    rows,
+                    bytes,
+                    exact: !shared.engine.capabilities().durable,
+                })
+            })
+            .collect()
+    }
+
+    /// Finishes what is queued, stops all threads and returns when they are gone. Later writes are answered `Closed`.
+    pub fn shutdown(&self) {
+        self.inner.shutdown();
+    }
+}
+
+impl Inner {
+    fn shutdown(&self) {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        // The queue drains on its own, so this waits for a place at most as long as the commits ahead take. An error
+        // means that the sequencer is gone already.
+        let _ = self.queue.send(Message::Stop);
+        self.readers.lock().take();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let this = std::thread::current().id();
+        if threads.iter().any(|thread| thread.thread().id() == this) {
+            // The last handle went inside a closure: the threads end by themselves once this one goes on.
+            return;
+        }
+        for thread in threads {
+            // A panic of a store thread was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+/// Takes an id of 16 bytes for one purpose out of unpredictable bytes.
+pub(crate) fn derive_id(label: &str, entropy: &[u8; 32]) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new_keyed(entropy);
+    hasher.update(label.as_bytes());
+    let mut id = [0; 16];
+    hasher.finalize_xof().fill(&mut id);
+    id
+}
+
+/// Reads a row through the cache when its table is cached; `None` when only the disk knows.
+fn fetch<V: Record>(
+    shared: &Shared,
+    table: &TableDef,
+    full: &[u8],
+    tier: Tier,
+) -> Result<Option<Option<Arc<V>>>, ReadError> {
+    if shared.catalog.table(table.number).is_none() {
+        return Err(ReadError::UnknownTable(table.number));
+    }
+    let slot = if table.cached {
+        shared.cache.look_up(full)
+    } else {
+        Slot::Bypass
+    };
+    let loader = match slot {
+        // Another type under one table number cannot be; reading the row again is right in any case.
+        Slot::Hit(record) => match record.downcast::<V>() {
+            Ok(row) => return Ok(Some(Some(row))),
+            Err(_) => None,
+        },
+        Slot::Load(loader) => Some(loader),
+        Slot::Bypass => None,
+    };
+    let stored = match shared.engine.get(table_space(table), full, tier)? {
+        Fetched::NeedsDisk => return Ok(None),
+        Fetched::Absent => return Ok(Some(None)),
+        Fetched::Found(stored) => stored,
+    };
+    let plain = shared.rules().plain(table, full, stored)?;
+    let row = decode_record::<V>(&plain).map_err(|error| ReadError::Codec {
+        table: table.number,
+        error,
+    })?;
+    let row = Arc::new(row);
+    if let Some(loader) = loader {
+        let record: Arc<dyn Any + Send + Sync> = Arc::<V>::clone(&row);
+        loader.fill(record, plain.len());
+    }
+    Ok(Some(Some(row)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! The writer: one thread that turns a closed group into one frame and one synced batch, then publishes it — caches,
+//! observers, head — and only then lets the replies go, in order. A failed or doubtful commit ends the store.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::catalog::{bare_key, number_of};
+use crate::commit::Settled;
+use crate::engine::{BatchOp, Space};
+use crate::error::EngineError;
+use crate::frame::FramePosition;
+use crate::head::Head;
+use crate::journal::Journal;
+use crate::overlay::Overlay;
+use crate::sequencer::{ClosedGroup, Notice};
+use crate::shared::Shared;
+
+/// The thread's state.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    groups: Receiver<ClosedGroup>,
+    done: Sender<bool>,
+    journal: Journal,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        groups: Receiver<ClosedGroup>,
+        done: Sender<bool>,
+        journal: Journal,
+    ) -> Self {
+        Self {
+            shared,
+            groups,
+            done,
+            journal,
+        }
+    }
+
+    /// Runs until the sequencer is gone.
+    pub(crate) fn run(mut self) {
+        self.note_journal();
+        while let Ok(group) = self.groups.recv() {
+            let durable = self.handle(group);
+            if self.done.send(durable).is_err() || !durable {
+                break;
+            }
+        }
+    }
+
+    /// Commits and publishes one group and answers everyone in it; false when the store is finished.
+    fn handle(&mut self, group: ClosedGroup) -> bool {
+        let ClosedGroup {
+            rows,
+            frame,
+            waiters,
+            notices,
+            now_at,
+        } = group;
+        let figures = &self.shared.figures;
+        figures.group_transactions.record(u64::from(frame.transactions()));
+        figures.group_bytes.record(frame.payload_bytes() as u64);
+        figures
+            .transactions
+            .fetch_add(u64::from(frame.transactions()), Ordering::Relaxed);
+        let committed = self
+            .commit(&rows, frame, now_at)
+            .map_err(|error| format!("commit failed: {error}"));
+        let published = committed.and_then(|head| self.publish(&rows, &notices, head));
+        let how = match &published {
+            Ok(()) => Settled::Durable,
+            Err(reason) => {
+                self.shared.fatal(reason);
+                Settled::Unknown
+            }
+        };
+        waiters.into_iter().for_each(|job| job.settle(how));
+        how == Settled::Durable
+    }
+
+    fn commit(&mut self, rows: &Overlay, frame: crate::frame::FrameBuilder, now_at: u64) -> Result<Head, EngineError> {
+        let before = *self.shared.head.read();
+        let cluster_id = self.shared.identity.cluster_id;
+        let lsn = before.lsn + 1;
+        let position = FramePosition {
+            cluster_id,
+            epoch: before.epoch,
+            lsn,
+            prev_chain: before.chain,
+            commit_lsn: before.lsn,
+            now_at,
+        };
+        let (frame, chain) = frame.finish(&position);
+        let head = Head {
+            lsn,
+            epoch: before.epoch,
+            chain,
+            now_at,
+        };
+        let upkeep = self.journal.append(lsn, frame.len() as u64, now_at);
+
+        let (lsn_key, head_key, head_row) = (lsn.to_be_bytes(), Head::key(), head.encode(&cluster_id));
+        let mut batch = self.row_ops(rows)?;
+        batch.push(BatchOp::Put(Space::Journal, &lsn_key, &frame));
+        batch.push(BatchOp::Put(Space::Meta, &head_key, &head_row));
+        let mark = upkeep.closed.map(|stretch| (stretch.key(), stretch.encode()));
+        if let Some((key, value)) = &mark {
+            batch.push(BatchOp::Put(Space::Meta, key, value));
+        }
+        let gone: Vec<_> = upkeep
+            .trimmed
+            .iter()
+            .map(|stretch| {
+                (
+                    stretch.key(),
+                    stretch.first_lsn.to_be_bytes(),
+                    (stretch.last_lsn + 1).to_be_bytes(),
+                )
+            })
+            .collect();
+        for (key, from, until) in &gone {
+            batch.push(BatchOp::Delete(Space::Meta, key));
+            batch.push(BatchOp::DeleteRange(Space::Journal, from, until));
+        }
+        let begun = Instant::now();
+        self.shared.engine.commit(&batch)?;
+        let sync_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.shared.figures.sync_us.record(sync_us);
+        self.note_journal();
+        Ok(head)
+    }
+
+    fn row_ops<'r>(&self, rows: &'r Overlay) -> Result<Vec<BatchOp<'r>>, EngineError> {
+        let mut batch = Vec::with_capacity(rows.rows().len() + 4);
+        for (key, value) in rows.rows() {
+            let space = self.shared.catalog.space(number_of(key));
+            let space =
+                space.ok_or_else(|| EngineError::Corrupt(format!("row of unknown table {}", number_of(key))))?;
+            batch.push(match value {
+                Some(value) => BatchOp::Put(space, key, value),
+                None => BatchOp::Delete(space, key),
+            });
+        }
+        Ok(batch)
+    }
+
+    /// Makes a committed group visible. An observer that fails has left a mirror in memory wrong, which is as bad as a
+    /// failed commit.
+    fn publish(&self, rows: &Overlay, notices: &[Notice], head: Head) -> Result<(), String> {
+        for key in rows.rows().keys() {
+            if self
+                .shared
+                .catalog
+                .table(number_of(key))
+                .is_some_and(|table| table.cached)
+            {
+                self.shared.cache.invalidate(key);
+            }
+        }
+        for (key, value) in notices {
+            self.notify(key, value.as_deref())?;
+        }
+        *self.shared.head.write() = head;
+        Ok(())
+    }
+
+    fn notify(&self, full_key: &[u8], stored: Option<&[u8]>) -> Result<(), String> {
+        let number = number_of(full_key);
+        let Some(table) = self.shared.catalog.table(number) else {
+            return Ok(());
+        };
+        let plain = stored
+            .map(|stored| self.shared.rules().plain(table, full_key, stored.to_vec()))
+            .transpose();
+        let plain = plain.map_err(|error| error.to_string())?;
+        for observer in self.shared.catalog.observers(number) {
+            let told = catch_unwind(AssertUnwindSafe(|| {
+                (observer.call)(bare_key(full_key), plain.as_deref())
+            }));
+            match told {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(format!("observer of {} failed: {error}", table.name)),
+                Err(_) => return Err(format!("observer of {} panicked", table.name)),
+            }
+        }
+        Ok(())
+    }
+
+    fn note_journal(&self) {
+        let figures = &self.shared.figures;
+        figures
+            .journal_first_lsn
+            .store(self.journal.first_lsn().unwrap_or(0), Ordering::Relaxed);
+        figures.journal_bytes.store(self.journal.bytes(), Ordering::Relaxed);
+    }
+}
