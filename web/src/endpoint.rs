@@ -1,0 +1,222 @@
+//! One request of a known route through its gates, in this order: admission, body, who calls, idempotency key, handler
+//! (with a deadline, and a panic answered as 500).
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, RawPathParams, Request};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response};
+use seawall_domain::{Call, Caller, Error, Idempotency, codes};
+
+use crate::app::{Facts, Inner};
+use crate::body::{self, Refusal};
+use crate::exchange::{Answer, Exchange};
+use crate::limits::USER_AGENT_MAX_BYTES;
+use crate::problem::{self, Challenge};
+use crate::route::{Auth, IdempotencyRule, Route};
+use crate::signed;
+
+/// Answers one request of `route`, dressing refusals as problems and counting the outcome.
+pub async fn respond(app: Arc<Inner>, route: &'static Route, request: Request) -> Response<Body> {
+    let (mut parts, body) = request.into_parts();
+    let Some(facts) = parts.extensions.remove::<Facts>() else {
+        return Response::new(Body::empty());
+    };
+    tracing::Span::current().record("op", route.op);
+    let outcome = through_gates(&app, route, &facts, parts, body).await;
+    let answer = match outcome {
+        Ok(answer) => dressed(answer),
+        Err(refusal) => refused(&app, route, &facts, &refusal),
+    };
+    app.metrics
+        .op(Some(route.op))
+        .answered(answer.status(), facts.started.elapsed());
+    answer.map(Body::from)
+}
+
+fn dressed(answer: Answer) -> Response<Bytes> {
+    let mut response = Response::new(answer.body);
+    *response.status_mut() = answer.status;
+    response.headers_mut().insert(CONTENT_TYPE, answer.content_type);
+    response
+}
+
+fn refused(app: &Inner, route: &Route, facts: &Facts, refusal: &Refusal) -> Response<Bytes> {
+    let challenge = if matches!(route.auth, Auth::Signed { .. }) {
+        Challenge::Signature
+    } else {
+        Challenge::Bearer
+    };
+    let mut response = problem::render(&refusal.error, facts.request_id, app.clock.now_at(), challenge);
+    if refusal.close {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn through_gates(
+    app: &Arc<Inner>,
+    route: &'static Route,
+    facts: &Facts,
+    mut parts: Parts,
+    body: Body,
+) -> Result<Answer, Refusal> {
+    let _room = app
+        .admission
+        .admit(route.class)
+        .inspect_err(|_| app.metrics.shed(route.class.name()))?;
+    let body_deadline = facts.started + Duration::from_millis(app.limits.body_ms);
+    let body = body::read(
+        route.body,
+        &parts.headers,
+        body,
+        route.body_max_bytes,
+        body_deadline.into(),
+    )
+    .await?;
+    let (caller, bearer) = authenticate(app, route, facts, &parts, &body)?;
+    let call = Call {
+        request_id: facts.request_id.0,
+        caller,
+        address: facts.client,
+        user_agent: user_agent(&parts.headers),
+        idempotency: idempotency(route, &parts, &body)?,
+    };
+    let path_params = path_params(route, &mut parts).await;
+    let exchange = Exchange {
+        app: Arc::clone(app),
+        route,
+        call,
+        bearer,
+        uri: parts.uri,
+        path_params,
+        body,
+    };
+    run(app, route, facts, exchange).await.map_err(Refusal::from)
+}
+
+/// Runs the handler. Past the deadline the outcome is unknown to the caller; a panic is a defect, counted and logged.
+async fn run(app: &Inner, route: &Route, facts: &Facts, exchange: Exchange) -> Result<Answer, Error> {
+    let deadline = facts.started + Duration::from_millis(app.limits.total_ms);
+    // Nothing of the exchange is looked at again after a panic, so that a broken invariant cannot be observed.
+    let handled = AssertUnwindSafe((route.handler)(exchange)).catch_unwind();
+    match tokio::time::timeout_at(deadline.into(), handled).await {
+        Ok(Ok(Err(error))) if error.code.kind == seawall_domain::Kind::Internal => {
+            tracing::error!(
+                op = route.op,
+                request_id = facts.request_id.hex().as_str(),
+                "defect: {}",
+                error.detail
+            );
+            Err(error)
+        }
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => {
+            app.metrics.panics.inc();
+            tracing::error!(
+                op = route.op,
+                request_id = facts.request_id.hex().as_str(),
+                "the handler panicked"
+            );
+            Err(codes::DEFECT.error())
+        }
+        Err(_) => Err(codes::OUTCOME_UNKNOWN.error()),
+    }
+}
+
+fn authenticate(
+    app: &Inner,
+    route: &Route,
+    facts: &Facts,
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<(Caller, String), Error> {
+    match route.auth {
+        Auth::None => Ok((Caller::Client, String::new())),
+        Auth::Bearer => Ok((Caller::Client, bearer(&parts.headers)?)),
+        Auth::Signed { changes_something } => {
+            let caller = signed::authenticate(&app.platform, &facts.origin.listener, parts, body, changes_something)?;
+            Ok((caller, String::new()))
+        }
+        Auth::Socket => match facts.origin.operator_uid {
+            Some(uid) => Ok((Caller::Operator { uid }, String::new())),
+            None => Err(crate::codes::ROUTE_UNKNOWN.error()),
+        },
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<String, Error> {
+    let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = value.and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    });
+    token
+        .filter(|token| !token.is_empty())
+        .map(str::to_owned)
+        .ok_or_else(|| codes::TOKEN_MISSING.error())
+}
+
+/// As sent, cut at a character's end within the limit.
+fn user_agent(headers: &HeaderMap) -> Option<String> {
+    let text = String::from_utf8_lossy(headers.get(USER_AGENT)?.as_bytes());
+    let mut end = text.len().min(USER_AGENT_MAX_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).map(str::to_owned)
+}
+
+fn idempotency(route: &Route, parts: &Parts, body: &Bytes) -> Result<Option<Idempotency>, Error> {
+    if route.idempotency == IdempotencyRule::None {
+        return Ok(None);
+    }
+    let Some(value) = parts.headers.get("idempotency-key") else {
+        let is_required = route.idempotency == IdempotencyRule::Required;
+        return if is_required {
+            Err(codes::IDEMPOTENCY_REQUIRED.error())
+        } else {
+            Ok(None)
+        };
+    };
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()));
+    let key = key
+        .ok_or_else(|| crate::codes::IDEMPOTENCY_MALFORMED.error())?
+        .to_owned();
+    let mut digest = blake3::Hasher::new();
+    for part in [
+        parts.method.as_str().as_bytes(),
+        b"\n",
+        parts.uri.path().as_bytes(),
+        b"\n",
+        body,
+    ] {
+        digest.update(part);
+    }
+    Ok(Some(Idempotency {
+        key,
+        request_digest: digest.finalize().into(),
+    }))
+}
+
+async fn path_params(route: &Route, parts: &mut Parts) -> Vec<(String, String)> {
+    if !route.path.contains('{') {
+        return Vec::new();
+    }
+    let params = RawPathParams::from_request_parts(parts, &()).await;
+    params.map_or_else(
+        |_| Vec::new(),
+        |params| params.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+    )
+}

@@ -1,0 +1,139 @@
+//! What a handler gets and gives: a request that passed every gate, and an answer still to be dressed.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, Uri};
+use seawall_domain::{Call, Error, GameId, Platform, UnixMs, codes as domain_codes};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::app::Inner;
+use crate::route::Route;
+use crate::{codes, json};
+
+/// `application/json`.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What a handler answers with.
+pub type Handled = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
+
+/// A handler: decode, one verb, encode.
+pub type Handler = fn(Exchange) -> Handled;
+
+/// A request that passed every gate of its route.
+pub struct Exchange {
+    pub(crate) app: Arc<Inner>,
+    pub(crate) route: &'static Route,
+    /// Who calls, from where, under which id.
+    pub call: Call,
+    /// The access token of routes that ask for one; empty on others.
+    pub bearer: String,
+    pub(crate) uri: Uri,
+    pub(crate) path_params: Vec<(String, String)>,
+    pub(crate) body: Bytes,
+}
+
+impl Exchange {
+    /// The business.
+    #[must_use]
+    pub fn platform(&self) -> &Platform {
+        &self.app.platform
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now_at(&self) -> UnixMs {
+        self.app.clock.now_at()
+    }
+
+    /// The JSON body. Fields nobody knows are counted.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let decoded = json::decode::<T>(if self.body.is_empty() { b"{}" } else { &self.body })?;
+        self.app
+            .metrics
+            .op(Some(self.route.op))
+            .unknown_fields(decoded.unknown_fields);
+        Ok(decoded.value)
+    }
+
+    /// The query string.
+    pub fn query<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        axum::extract::Query::<T>::try_from_uri(&self.uri)
+            .map(|query| query.0)
+            .map_err(|_| codes::QUERY_INVALID.error().with("route", self.route.op))
+    }
+
+    /// An identifier in the path.
+    pub fn path<T: FromStr>(&self, name: &'static str) -> Result<T, Error> {
+        let text = self
+            .path_params
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str());
+        text.and_then(|text| text.parse().ok()).ok_or_else(|| {
+            domain_codes::FIELD_INVALID
+                .because(format!("`{name}` in the path is malformed."))
+                .with("field", name)
+                .with("rule", "malformed")
+        })
+    }
+
+    /// The raw body.
+    #[must_use]
+    pub fn raw_body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Names the game in the request's span, so that its log line can be found by it.
+    pub fn note_game(&self, game_id: GameId) {
+        tracing::Span::current().record("game", game_id.0);
+    }
+}
+
+/// An answer before its headers.
+pub struct Answer {
+    /// Status.
+    pub status: StatusCode,
+    /// Media type.
+    pub content_type: HeaderValue,
+    /// Body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// 200 with JSON.
+    pub fn ok<T: Serialize>(value: &T) -> Result<Self, Error> {
+        Self::json(StatusCode::OK, value)
+    }
+
+    /// 201 with JSON.
+    pub fn created<T: Serialize>(value: &T) -> Result<Self, Error> {
+        Self::json(StatusCode::CREATED, value)
+    }
+
+    /// JSON with a status.
+    pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Result<Self, Error> {
+        let mut body = Vec::with_capacity(512);
+        serde_json::to_writer(&mut body, value)
+            .map_err(|_| domain_codes::DEFECT.because("The answer could not be encoded; report the request id."))?;
+        Ok(Answer {
+            status,
+            content_type: JSON,
+            body: body.into(),
+        })
+    }
+
+    /// A text of another media type.
+    #[must_use]
+    pub fn text(content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Answer {
+            status: StatusCode::OK,
+            content_type: HeaderValue::from_static(content_type),
+            body: body.into(),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What the HTTP layer asks of the process around it: health, and the few operator verbs that are not business.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use schemars::JsonSchema;
+use seawall_domain::Error;
+use serde::{Deserialize, Serialize};
+
+/// An answer for operators, as JSON.
+pub type HostAnswer = Pin<Box<dyn Future<Output = Result<serde_json::Value, Error>> + Send>>;
+
+/// One check of readiness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Check {
+    /// `store`, `revocations`, `log`, ….
+    pub name: String,
+    /// Passed?
+    pub ok: bool,
+    /// What is wrong and since when; empty when passed.
+    pub detail: String,
+}
+
+/// How far the start has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Startup {
+    /// Finished?
+    pub is_done: bool,
+    /// 0-100.
+    pub progress_percent: u8,
+    /// What is being done, in a few words.
+    pub phase: String,
+}
+
+/// What is running.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Version {
+    /// Of the product.
+    pub version: String,
+    /// Commit it was built from.
+    pub commit: String,
+    /// Target triple.
+    pub target: String,
+}
+
+/// The process around the HTTP layer. Health never depends on load: a busy process is alive and ready.
+pub trait Host: Send + Sync + 'static {
+    /// `platform.status`: role, uptime, listeners, tasks.
+    fn status(&self) -> HostAnswer;
+    /// `store.stats`.
+    fn store_stats(&self) -> HostAnswer;
+    /// `store.verify`.
+    fn store_verify(&self) -> HostAnswer;
+    /// `config.show`, secrets masked.
+    fn config_show(&self) -> HostAnswer;
+    /// `platform.stop`: begin to drain and stop; answers at once.
+    fn platform_stop(&self) -> HostAnswer;
+    /// Do the process and its runtime make progress?
+    fn is_alive(&self) -> bool;
+    /// Everything needed to answer requests: store open, revocations loaded, log writable.
+    fn readiness(&self) -> Vec<Check>;
+    /// How far the start has come.
+    fn startup(&self) -> Startup;
+    /// What is running.
+    fn version(&self) -> Version;
+}

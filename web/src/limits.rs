@@ -1,0 +1,76 @@
+//! Every limit of the transport by name and unit. Values a host may need to change are fields of [`Limits`]; the rest
+//! are constants.
+
+/// Longest path with query, in bytes.
+pub const URI_MAX_BYTES: usize = 16 << 10;
+/// Largest request head, in bytes.
+pub const HEADER_MAX_BYTES: usize = 16 << 10;
+/// Most header fields of a request.
+pub const HEADER_MAX_COUNT: usize = 100;
+/// Largest JSON body of an ordinary call, in bytes.
+pub const BODY_MAX_BYTES: usize = 64 << 10;
+/// A refused body up to this size is read and thrown away, so that the connection can go on; in bytes.
+pub const DRAIN_MAX_BYTES: usize = 64 << 10;
+/// Backlog asked of the kernel for every listener; it may grant less (`net.core.somaxconn`).
+pub const BACKLOG: i32 = 4096;
+/// Longest user agent kept, in bytes.
+pub const USER_AGENT_MAX_BYTES: usize = 256;
+/// `Retry-After` when nobody computed a better one: uniformly between this and three times this, in milliseconds.
+pub const RETRY_AFTER_BASE_MS: u64 = 1000;
+/// HTTP/2 streams of one connection at a time.
+pub const H2_STREAMS_MAX: u32 = 256;
+/// HTTP/2 window of a stream and of a connection, in bytes.
+pub const H2_WINDOW_BYTES: u32 = 64 << 10;
+/// HTTP/2 bytes buffered for sending, for each stream.
+pub const H2_SEND_BUFFER_BYTES: usize = 64 << 10;
+/// HTTP/2 streams reset by the peer before we answered them; more ends the connection (rapid reset).
+pub const H2_PENDING_RESETS_MAX: usize = 32;
+/// HTTP/2 streams we reset for the peer's errors; more ends the connection.
+pub const H2_ERROR_RESETS_MAX: usize = 256;
+/// How long a closing connection waits for the client to stop sending, in milliseconds.
+pub const LINGER_MS: u64 = 2_000;
+
+/// The limits a host may change. One value serves every listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// TLS handshake, in milliseconds.
+    pub handshake_ms: u64,
+    /// PROXY protocol header, in milliseconds.
+    pub proxy_header_ms: u64,
+    /// From the accepted connection (after TLS) to its first byte, in milliseconds.
+    pub first_byte_ms: u64,
+    /// From the first byte of a request to the end of its head, in milliseconds.
+    pub header_ms: u64,
+    /// A request's body, in milliseconds.
+    pub body_ms: u64,
+    /// A whole request, in milliseconds.
+    pub total_ms: u64,
+    /// An idle kept-alive connection, in milliseconds. Also the time an answer may take to be read.
+    pub idle_ms: u64,
+    /// TLS handshakes at a time; more wait in the backlog.
+    pub handshakes_max: usize,
+    /// Connections in all.
+    pub connections_max: usize,
+    /// Connections of one client address (IPv4 /32, IPv6 /64); trusted peers are exempt.
+    pub connections_per_address_max: usize,
+    /// Requests being worked on at a time; more are answered 503 at once. Health and operators are exempt.
+    pub in_flight_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            handshake_ms: 10_000,
+            proxy_header_ms: 5_000,
+            first_byte_ms: 5_000,
+            header_ms: 10_000,
+            body_ms: 30_000,
+            total_ms: 60_000,
+            idle_ms: 75_000,
+            handshakes_max: 512,
+            connections_max: 100_000,
+            connections_per_address_max: 1_000,
+            in_flight_max: 8_192,
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The one shape of refusals: RFC 9457 problem details.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A refusal or a failure (`application/problem+json`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Problem {
+    /// `about:blank` until a reference page per code is served; the code says more.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The standard phrase of the status.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// Stable code, `noun.what`; act on this.
+    pub code: String,
+    /// What is wrong and what to do, in English.
+    pub detail: String,
+    /// Typed values of the message, by name.
+    #[serde(default)]
+    pub params: BTreeMap<String, serde_json::Value>,
+    /// 32 hex digits; equal to the W3C trace id. Quote it when you report trouble.
+    pub request_id: String,
+    /// On 429 and 503: try again after so many milliseconds, not earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// Our clock, Unix milliseconds.
+    pub server_time_at: u64,
+}
