@@ -24,11 +24,17 @@ pub mod problem;
 pub mod route;
 pub mod routes;
 mod signed;
+#[cfg(test)]
+mod testing;
 pub mod trace;
 pub mod wire;
 
 pub use app::{App, AppOptions};
 pub use host::{Check, Host, HostAnswer, Startup, Version};
 pub use limits::Limits;
+pub use listener::{
+    Address, BoundAddress, CertificatePair, DrainConfig, DrainReport, HostCertificates, Listener, ListenerConfig,
+    Network, ProxyProtocol, Server, Tls, TlsError, TlsOptions, self_signed,
+};
 pub use metrics::HttpMetrics;
 pub use origin::{Origin, Surface};

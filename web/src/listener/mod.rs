@@ -1,3 +1,26 @@
-//! Listeners: sockets, the accept loop, connections and their deadlines, PROXY protocol, TLS, drain.
+//! Listeners: sockets, the accept loop, connections with their deadlines, PROXY protocol, TLS, drain.
+//!
+//! A connection goes: accept, caps, PROXY header, TLS handshake, first byte, HTTP/1 or HTTP/2 by ALPN or by the first
+//! bytes, requests, close. Each step has a named deadline in [`crate::limits::Limits`].
 
+mod accept;
+mod address;
+pub mod caps;
+pub mod config;
+mod connection;
 pub mod drain;
+pub mod network;
+pub mod proxy;
+mod pulse;
+mod refusal;
+pub mod server;
+pub mod tickets;
+pub mod tls;
+mod watched;
+
+pub use address::Listener;
+pub use config::{Address, ListenerConfig, ProxyProtocol};
+pub use drain::{DrainConfig, DrainReport, DrainState};
+pub use network::Network;
+pub use server::{BoundAddress, Server};
+pub use tls::{CertificatePair, HostCertificates, Tls, TlsError, TlsOptions, self_signed};

@@ -1,0 +1,239 @@
+//! One HTTP connection, from its first byte to its close: which HTTP it speaks, its requests, and the driver that cuts
+//! it when a phase lasts too long or the drain says so.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::sleep_until;
+
+use super::drain::{DrainSignal, DrainState};
+use super::pulse::Pulse;
+use super::refusal;
+use super::watched::Watched;
+use crate::app::App;
+use crate::limits::{
+    H2_ERROR_RESETS_MAX, H2_PENDING_RESETS_MAX, H2_SEND_BUFFER_BYTES, H2_STREAMS_MAX, H2_WINDOW_BYTES,
+    HEADER_MAX_BYTES, URI_MAX_BYTES,
+};
+use crate::origin::Origin;
+
+/// What HTTP/2 begins with.
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Which HTTP, as far as TLS settled it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spoken {
+    H1,
+    H2,
+    /// The first bytes tell.
+    Unsettled,
+}
+
+/// Why a connection ended, when it was our doing; a metric label.
+pub(super) type Cut = Option<&'static str>;
+
+/// Serves a connection to its end.
+pub(super) async fn serve<S>(
+    app: App,
+    origin: Arc<Origin>,
+    pulse: Arc<Pulse>,
+    mut stream: S,
+    spoken: Spoken,
+    first: Bytes,
+) -> Cut
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (spoken, first) = match spoken {
+        Spoken::Unsettled => {
+            let settled = tokio::time::timeout_at(pulse.due(), settle(&mut stream, first)).await;
+            match settled {
+                Ok(Ok(settled)) => settled,
+                Ok(Err(_)) => return None,
+                Err(_) => return Some("first_byte_timeout"),
+            }
+        }
+        settled => (settled, first),
+    };
+    let (clock, ids) = (Arc::clone(&app.inner.clock), Arc::clone(&origin));
+    let replace = Box::new(move |code: seawall_domain::Code| {
+        refusal::answer(&code.error(), ids.request_ids.next(), clock.now_at())
+    });
+    let drain = app.inner.drain.clone();
+    let io = TokioIo::new(Watched::new(stream, first, Arc::clone(&pulse), replace));
+    let service = RequestService {
+        app,
+        origin,
+        pulse: Arc::clone(&pulse),
+    };
+    if spoken == Spoken::H2 {
+        pulse.speak_h2();
+        let connection = h2_builder().serve_connection(io, service);
+        drive(connection, &pulse, &drain, |c| c.graceful_shutdown()).await
+    } else {
+        let connection = h1_builder().serve_connection(io, service);
+        drive(connection, &pulse, &drain, |c| c.graceful_shutdown()).await
+    }
+}
+
+/// Tells HTTP/2 with prior knowledge from HTTP/1 by the first bytes, which are kept.
+async fn settle<S: AsyncRead + Unpin>(stream: &mut S, first: Bytes) -> io::Result<(Spoken, Bytes)> {
+    let mut bytes = BytesMut::from(first.as_ref());
+    loop {
+        let begins_alike = bytes.iter().zip(H2_PREFACE).all(|(a, b)| a == b);
+        if !bytes.is_empty() && !begins_alike {
+            return Ok((Spoken::H1, bytes.freeze()));
+        }
+        if bytes.len() >= H2_PREFACE.len() {
+            return Ok((Spoken::H2, bytes.freeze()));
+        }
+        bytes.reserve(8 << 10);
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+fn h1_builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // The head has room for the longest URI beside the longest header. The default of 100 header fields is the limit
+    // we want; setting it would move it to the heap. Deadlines are the pulse's, for idle and for arriving heads apart.
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_header_size(URI_MAX_BYTES + HEADER_MAX_BYTES);
+    builder.half_close(true).max_buf_size(128 << 10);
+    builder
+}
+
+fn h2_builder() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(H2_STREAMS_MAX)
+        .initial_stream_window_size(H2_WINDOW_BYTES)
+        .initial_connection_window_size(H2_WINDOW_BYTES * 16)
+        .max_send_buf_size(H2_SEND_BUFFER_BYTES)
+        .max_header_list_size(u32::try_from(URI_MAX_BYTES + HEADER_MAX_BYTES).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(H2_PENDING_RESETS_MAX)
+        .max_local_error_reset_streams(H2_ERROR_RESETS_MAX);
+    builder
+}
+
+/// Polls a connection to its end, with one timer for all its deadlines.
+async fn drive<C, E>(connection: C, pulse: &Pulse, drain: &DrainSignal, close: impl Fn(Pin<&mut C>)) -> Cut
+where
+    C: Future<Output = Result<(), E>>,
+{
+    let mut connection = pin!(connection);
+    let mut armed = pulse.due();
+    let mut timer = pin!(sleep_until(armed));
+    let mut was_told = false;
+    poll_fn(|cx: &mut Context<'_>| {
+        pulse.waker.register(cx.waker());
+        if drain.is_closing() {
+            if drain.state() == DrainState::Closed {
+                return Poll::Ready(Some("drain_limit"));
+            }
+            if !was_told {
+                was_told = true;
+                close(connection.as_mut());
+            }
+        }
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        loop {
+            let due = pulse.due();
+            if due < armed {
+                armed = due;
+                timer.as_mut().reset(due);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if due <= armed {
+                return Poll::Ready(Some(pulse.phase().timeout_label()));
+            }
+            armed = due;
+            timer.as_mut().reset(due);
+        }
+    })
+    .await
+}
+
+/// Hands requests to the application and tells the pulse when each begins and ends.
+struct RequestService {
+    app: App,
+    origin: Arc<Origin>,
+    pulse: Arc<Pulse>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for RequestService {
+    type Response = Response<AnswerBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let ending = Ending::of(&self.pulse);
+        let (app, origin) = (self.app.clone(), Arc::clone(&self.origin));
+        Box::pin(async move {
+            let answer = app.respond(&origin, request).await;
+            Ok(answer.map(|body| AnswerBody { body, _ending: ending }))
+        })
+    }
+}
+
+/// Marks the end of an exchange when dropped.
+struct Ending {
+    pulse: Arc<Pulse>,
+}
+
+impl Ending {
+    fn of(pulse: &Arc<Pulse>) -> Self {
+        pulse.request_began();
+        Ending {
+            pulse: Arc::clone(pulse),
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.pulse.answer_ended();
+    }
+}
+
+/// An answer's body; hyper drops it when its last byte is taken.
+struct AnswerBody {
+    body: axum::body::Body,
+    _ending: Ending,
+}
+
+impl HttpBody for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,177 @@
+//! What a connection is doing and until when it may: one small shared record, written by the socket wrapper and by the
+//! requests, read by the driver of the connection. Nothing is armed or cancelled per request: a deadline only moves,
+//! and the driver re-arms its one timer when it fires early or a nearer deadline appears.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use tokio::time::Instant;
+
+use crate::limits::{LINGER_MS, Limits};
+
+/// What a connection waits for; also the metric label when the wait was too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// Nothing has arrived yet.
+    FirstByte = 0,
+    /// A head has begun to arrive.
+    Head = 1,
+    /// A request is worked on or its answer is being read.
+    Busy = 2,
+    /// Kept alive.
+    Idle = 3,
+    /// Closing: the client may still be sending.
+    Linger = 4,
+}
+
+impl Phase {
+    fn from_u8(value: u8) -> Self {
+        match value {
+            0 => Phase::FirstByte,
+            1 => Phase::Head,
+            2 => Phase::Busy,
+            3 => Phase::Idle,
+            _ => Phase::Linger,
+        }
+    }
+
+    pub(super) fn timeout_label(self) -> &'static str {
+        match self {
+            Phase::FirstByte => "first_byte_timeout",
+            Phase::Head => "header_timeout",
+            Phase::Busy => "exchange_timeout",
+            Phase::Idle => "idle_timeout",
+            Phase::Linger => "linger_timeout",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Pulse {
+    base: Instant,
+    phase: AtomicU8,
+    due_ms: AtomicU64,
+    in_flight: AtomicU32,
+    is_h2: AtomicBool,
+    first_byte_ms: u64,
+    header_ms: u64,
+    exchange_ms: u64,
+    idle_ms: u64,
+    /// Wakes the driver when the drain moves on.
+    pub(super) waker: AtomicWaker,
+}
+
+impl Pulse {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Pulse {
+            base: Instant::now(),
+            phase: AtomicU8::new(Phase::FirstByte as u8),
+            due_ms: AtomicU64::new(limits.first_byte_ms),
+            in_flight: AtomicU32::new(0),
+            is_h2: AtomicBool::new(false),
+            first_byte_ms: limits.first_byte_ms,
+            header_ms: limits.header_ms,
+            exchange_ms: limits.total_ms + limits.idle_ms,
+            idle_ms: limits.idle_ms,
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    fn enter(&self, phase: Phase, for_ms: u64) {
+        let now_ms = u64::try_from(self.base.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.due_ms.store(now_ms.saturating_add(for_ms), Ordering::Relaxed);
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        Phase::from_u8(self.phase.load(Ordering::Relaxed))
+    }
+
+    /// When the present phase must be over.
+    pub(super) fn due(&self) -> Instant {
+        self.base + Duration::from_millis(self.due_ms.load(Ordering::Relaxed))
+    }
+
+    /// The time for the first byte begins anew.
+    pub(super) fn restart(&self) {
+        self.enter(Phase::FirstByte, self.first_byte_ms);
+    }
+
+    /// HTTP/2 has its own framing: bytes that arrive between requests begin no head.
+    pub(super) fn speak_h2(&self) {
+        self.is_h2.store(true, Ordering::Relaxed);
+        self.enter(Phase::Idle, self.idle_ms);
+    }
+
+    /// Bytes arrived.
+    pub(super) fn received(&self) {
+        let begins_head = matches!(self.phase(), Phase::FirstByte | Phase::Idle);
+        if begins_head && !self.is_h2.load(Ordering::Relaxed) {
+            self.enter(Phase::Head, self.header_ms);
+        }
+    }
+
+    /// A request has been read up to the end of its head.
+    pub(super) fn request_began(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.enter(Phase::Busy, self.exchange_ms);
+    }
+
+    /// An answer was handed to the connection to its last byte, or was given up.
+    pub(super) fn answer_ended(&self) {
+        if self.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.enter(Phase::Idle, self.idle_ms);
+        }
+    }
+
+    /// Our side of the connection is closed.
+    pub(super) fn closing(&self) {
+        if self.phase() != Phase::Linger {
+            self.enter(Phase::Linger, LINGER_MS);
+        }
+    }
+
+    /// True while no request is being worked on.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_follows_the_phase() {
+        let limits = Limits::default();
+        let pulse = Pulse::new(&limits);
+        let start = Instant::now();
+        let due_after = |pulse: &Pulse| u64::try_from((pulse.due() - Instant::now()).as_millis()).unwrap();
+        assert_eq!(
+            (pulse.phase(), due_after(&pulse)),
+            (Phase::FirstByte, limits.first_byte_ms)
+        );
+        pulse.received();
+        tokio::time::advance(Duration::from_millis(100)).await;
+        pulse.received();
+        assert_eq!(
+            (pulse.phase(), pulse.due() - start),
+            (Phase::Head, Duration::from_millis(limits.header_ms))
+        );
+        pulse.request_began();
+        pulse.request_began();
+        assert_eq!(
+            (pulse.phase(), due_after(&pulse)),
+            (Phase::Busy, limits.total_ms + limits.idle_ms)
+        );
+        pulse.answer_ended();
+        assert!(!pulse.is_quiet());
+        pulse.answer_ended();
+        assert_eq!((pulse.phase(), due_after(&pulse)), (Phase::Idle, limits.idle_ms));
+        pulse.speak_h2();
+        pulse.received();
+        assert_eq!(pulse.phase(), Phase::Idle);
+    }
+}

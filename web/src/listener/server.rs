@@ -1,0 +1,206 @@
+//! All listeners together: start, drain, local addresses.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::accept::{self, Door, Source};
+use super::address::{Listener, Socket2};
+use super::caps::ConnectionCaps;
+use super::config::Address;
+use super::drain::{DrainConfig, DrainReport, DrainState};
+use super::pulse::Pulse;
+use crate::app::App;
+
+/// Where a listener really listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BoundAddress {
+    /// TCP, with the port the kernel chose.
+    Tcp(SocketAddr),
+    /// Unix socket.
+    Unix(PathBuf),
+}
+
+/// The listeners, serving.
+pub struct Server {
+    app: App,
+    addresses: Vec<(String, BoundAddress)>,
+    loops: Mutex<Vec<JoinHandle<()>>>,
+    connections: Arc<Connections>,
+    caps: Arc<ConnectionCaps>,
+}
+
+impl Server {
+    /// Starts accepting on bound listeners. Must be called within a tokio runtime.
+    pub fn start(listeners: Vec<Listener>, app: App) -> io::Result<Self> {
+        let limits = &app.inner.limits;
+        let caps = ConnectionCaps::new(limits.connections_max, limits.connections_per_address_max);
+        let handshakes = Arc::new(Semaphore::new(limits.handshakes_max));
+        let connections = Arc::new(Connections::default());
+        let mut addresses = Vec::new();
+        let mut loops = Vec::new();
+        for Listener { config, socket } in listeners {
+            let (source, address) = source(socket, &config.address)?;
+            let is_outside = matches!(&address, BoundAddress::Tcp(tcp) if !accept::is_loopback(tcp.ip()));
+            addresses.push((config.name.clone(), address));
+            let door = Arc::new(Door {
+                app: app.clone(),
+                facts: Arc::new(config.facts()),
+                metrics: app.inner.metrics.listener(&config.name),
+                caps: Arc::clone(&caps),
+                handshakes: Arc::clone(&handshakes),
+                connections: Arc::clone(&connections),
+                is_exposed_plain: config.tls.is_none() && is_outside,
+                own_uid: rustix::process::geteuid().as_raw(),
+                config,
+            });
+            loops.push(tokio::spawn(accept::run(door, source)));
+        }
+        Ok(Server {
+            app,
+            addresses,
+            loops: Mutex::new(loops),
+            connections,
+            caps,
+        })
+    }
+
+    /// Name and bound address of every listener, in the order given.
+    #[must_use]
+    pub fn local_addresses(&self) -> &[(String, BoundAddress)] {
+        &self.addresses
+    }
+
+    /// Open connections.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.caps.open()
+    }
+
+    /// Drains and stops: lame duck, accept what is queued and no more, close idle connections, wait for busy ones up
+    /// to the limit, cut the rest. A second call with a shorter time cuts the first short.
+    pub async fn drain(&self, config: DrainConfig) -> DrainReport {
+        let signal = &self.app.inner.drain;
+        let limit = Instant::now() + config.limit();
+        self.advance(DrainState::LameDuck);
+        tokio::select! {
+            () = sleep(config.lame_duck()) => {}
+            () = signal.reached(DrainState::StopAccepting) => {}
+        }
+        self.advance(DrainState::StopAccepting);
+        let loops = std::mem::take(&mut *self.loops.lock());
+        for accepting in loops {
+            // A loop only ends by the signal; a panic in it is a defect that must not stop the drain.
+            let _ = accepting.await;
+        }
+        self.advance(DrainState::Closing);
+        self.connections.wake_all();
+        let emptied = async {
+            tokio::select! {
+                () = self.connections.emptied() => {}
+                () = signal.reached(DrainState::Closed) => {}
+            }
+        };
+        let _ = timeout_at(limit, emptied).await;
+        let cut = self.connections.count();
+        self.advance(DrainState::Closed);
+        self.connections.wake_all();
+        let _ = timeout_at(Instant::now() + Duration::from_secs(1), self.connections.emptied()).await;
+        DrainReport { cut }
+    }
+
+    fn advance(&self, state: DrainState) {
+        self.app.inner.drain.advance(state);
+        let standing = self.app.inner.drain.state();
+        self.app.inner.metrics.drain_state.set(standing as i64);
+        tracing::info!(state = ?standing, connections = self.connections.count(), "drain");
+    }
+}
+
+fn source(socket: Socket2, configured: &Address) -> io::Result<(Source, BoundAddress)> {
+    match socket {
+        Socket2::Tcp(socket) => {
+            let listener = TcpListener::from_std(socket)?;
+            let address = BoundAddress::Tcp(listener.local_addr()?);
+            Ok((Source::Tcp(listener), address))
+        }
+        Socket2::Unix(socket) => {
+            // A socket that was moved into place still names the path it was bound at.
+            let path = match configured {
+                Address::Unix(path) => path.clone(),
+                Address::Tcp(_) => socket
+                    .local_addr()?
+                    .as_pathname()
+                    .map(PathBuf::from)
+                    .unwrap_or_default(),
+            };
+            let listener = UnixListener::from_std(socket)?;
+            Ok((Source::Unix(listener), BoundAddress::Unix(path)))
+        }
+    }
+}
+
+/// The open connections, so that the drain can wake and count them.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    next_id: AtomicU64,
+    open: Mutex<HashMap<u64, Arc<Pulse>>>,
+    gone: Notify,
+}
+
+/// A connection's entry; removed when dropped.
+pub(super) struct Registered {
+    connections: Arc<Connections>,
+    id: u64,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut open = self.connections.open.lock();
+        open.remove(&self.id);
+        if open.is_empty() {
+            self.connections.gone.notify_waiters();
+        }
+    }
+}
+
+impl Connections {
+    pub(super) fn register(self: &Arc<Self>, pulse: &Arc<Pulse>) -> Registered {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        self.open.lock().insert(id, Arc::clone(pulse));
+        Registered {
+            connections: Arc::clone(self),
+            id,
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.open.lock().len()
+    }
+
+    fn wake_all(&self) {
+        for pulse in self.open.lock().values() {
+            pulse.waker.wake();
+        }
+    }
+
+    async fn emptied(&self) {
+        loop {
+            let gone = self.gone.notified();
+            if self.count() == 0 {
+                return;
+            }
+            gone.await;
+        }
+    }
+}
