@@ -2,6 +2,7 @@
 //! batch. The conformance suite below runs against every implementation.
 
 pub mod memory;
+pub mod rocks;
 
 use std::ops::ControlFlow;
 

@@ -1,0 +1,246 @@
+//! RocksDB behind the engine trait, with the strict settings: every commit synced, recovery that tolerates a torn tail
+//! and nothing else, write-ahead logs verified against one another, table files checked as they are written. Its own log
+//! is never read for shipping; the journal is ours.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind,
+    Options, Range, ReadOptions, ReadTier, SnapshotWithThreadMode, WriteBatch, WriteOptions,
+};
+
+use super::{BatchOp, Capabilities, Engine, EngineView, Fetched, Space, Tier, Visit};
+use crate::error::EngineError;
+use crate::options::MemoryBudget;
+use crate::span::EngineRange;
+
+/// Bounds the logs that a start has to replay.
+const WAL_MAX_BYTES: u64 = 64 << 20;
+/// RocksDB's own text logs: files kept, and bytes each.
+const INFO_LOGS: usize = 5;
+const INFO_LOG_BYTES: usize = 8 << 20;
+/// Bloom filter bits per key; about 1 % false positives.
+const BLOOM_BITS: f64 = 10.0;
+const BLOCK_BYTES: usize = 8 << 10;
+/// The space RocksDB insists on; nothing is kept in it.
+const DEFAULT_SPACE: &str = "default";
+/// Only reachable by name: refuses to start when a log file is missing or cut.
+const STRICT_DATABASE: &str = "track_and_verify_wals=true";
+/// Only reachable by name: reads every table file back before it is used.
+const STRICT_SPACE: &str = "paranoid_file_checks=true";
+
+/// The RocksDB engine.
+pub struct RocksEngine {
+    db: DB,
+    memory_reads: ReadOptions,
+    synced: WriteOptions,
+    block_cache: Cache,
+}
+
+fn engine_error(error: &rocksdb::Error) -> EngineError {
+    let text = error.to_string();
+    match error.kind() {
+        ErrorKind::Corruption => EngineError::Corrupt(text),
+        ErrorKind::Incomplete | ErrorKind::Busy | ErrorKind::TryAgain => EngineError::Busy(text),
+        _ => EngineError::Io(text),
+    }
+}
+
+fn database_options(memory: &MemoryBudget, create: bool) -> Result<Options, rocksdb::Error> {
+    // Taken first: what is built from a string does not keep caches alive that were set before.
+    let mut options = Options::default().get_options_from_string(STRICT_DATABASE)?;
+    options.create_if_missing(create);
+    options.create_missing_column_families(create);
+    options.set_paranoid_checks(true);
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_recycle_log_file_num(0);
+    options.set_max_total_wal_size(WAL_MAX_BYTES);
+    options.set_db_write_buffer_size(usize::try_from(memory.memtable_bytes).unwrap_or(usize::MAX));
+    options.set_max_background_jobs(2);
+    options.set_bytes_per_sync(1 << 20);
+    options.set_keep_log_file_num(INFO_LOGS);
+    options.set_max_log_file_size(INFO_LOG_BYTES);
+    options.set_stats_persist_period_sec(0);
+    Ok(options)
+}
+
+fn space_options(space: Space, memory: &MemoryBudget, cache: &Cache) -> Result<Options, rocksdb::Error> {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_block_size(BLOCK_BYTES);
+    blocks.set_format_version(6);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_cache_index_and_filter_blocks_with_high_priority(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    if matches!(space, Space::Point | Space::Meta) {
+        blocks.set_bloom_filter(BLOOM_BITS, false);
+        blocks.set_optimize_filters_for_memory(true);
+    }
+    let mut options = Options::default().get_options_from_string(STRICT_SPACE)?;
+    options.set_block_based_table_factory(&blocks);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    let share = memory.memtable_bytes / Space::ALL.len() as u64;
+    options.set_write_buffer_size(usize::try_from(share).unwrap_or(usize::MAX).max(1 << 20));
+    options.set_max_write_buffer_number(3);
+    Ok(options)
+}
+
+impl RocksEngine {
+    /// Opens the engine in `dir`, or creates it there.
+    ///
+    /// # Errors
+    /// [`EngineError`]; `Corrupt` when RocksDB finds durable data missing or damaged, or a space this build does not
+    /// know.
+    pub fn open(dir: &Path, memory: &MemoryBudget, create: bool) -> Result<Self, EngineError> {
+        let options = database_options(memory, create).map_err(|error| engine_error(&error))?;
+        if !create {
+            refuse_unknown_spaces(&options, dir)?;
+        }
+        let block_cache = Cache::new_lru_cache(usize::try_from(memory.block_cache_bytes).unwrap_or(usize::MAX));
+        let mut spaces = vec![ColumnFamilyDescriptor::new(DEFAULT_SPACE, Options::default())];
+        for space in Space::ALL {
+            let options = space_options(space, memory, &block_cache).map_err(|error| engine_error(&error))?;
+            spaces.push(ColumnFamilyDescriptor::new(space.name(), options));
+        }
+        let db = DB::open_cf_descriptors(&options, dir, spaces).map_err(|error| engine_error(&error))?;
+        let mut memory_reads = ReadOptions::default();
+        memory_reads.set_read_tier(ReadTier::BlockCache);
+        let mut synced = WriteOptions::default();
+        synced.set_sync(true);
+        Ok(Self { db, memory_reads, synced, block_cache })
+    }
+
+    fn space(&self, space: Space) -> Result<&ColumnFamily, EngineError> {
+        let handle = self.db.cf_handle(space.name());
+        handle.ok_or_else(|| EngineError::Corrupt(format!("space {} is missing", space.name())))
+    }
+
+    fn batch(&self, ops: &[BatchOp<'_>]) -> Result<WriteBatch, EngineError> {
+        let bytes: usize = ops.iter().map(op_bytes).sum();
+        let mut batch = WriteBatch::with_capacity_bytes(bytes + 12);
+        for op in ops {
+            match *op {
+                BatchOp::Put(space, key, value) => batch.put_cf(self.space(space)?, key, value),
+                BatchOp::Delete(space, key) => batch.delete_cf(self.space(space)?, key),
+                BatchOp::DeleteRange(space, from, until) if from < until => {
+                    batch.delete_range_cf(self.space(space)?, from, until);
+                }
+                BatchOp::DeleteRange(..) => {}
+            }
+        }
+        Ok(batch)
+    }
+}
+
+fn op_bytes(op: &BatchOp<'_>) -> usize {
+    const ENVELOPE: usize = 16;
+    match op {
+        BatchOp::Put(_, a, b) | BatchOp::DeleteRange(_, a, b) => a.len() + b.len() + ENVELOPE,
+        BatchOp::Delete(_, a) => a.len() + ENVELOPE,
+    }
+}
+
+fn refuse_unknown_spaces(options: &Options, dir: &Path) -> Result<(), EngineError> {
+    let found = DB::list_cf(options, dir).map_err(|error| engine_error(&error))?;
+    let known = |name: &String| name == DEFAULT_SPACE || Space::ALL.iter().any(|space| space.name() == name);
+    match found.iter().find(|name| !known(name)) {
+        Some(name) => Err(EngineError::Corrupt(format!("unknown space {name}; it was written by a newer release"))),
+        None => Ok(()),
+    }
+}
+
+impl Engine for RocksEngine {
+    fn get(&self, space: Space, key: &[u8], tier: Tier) -> Result<Fetched, EngineError> {
+        let handle = self.space(space)?;
+        let got = match tier {
+            Tier::Memory => self.db.get_pinned_cf_opt(handle, key, &self.memory_reads),
+            Tier::Disk => self.db.get_pinned_cf(handle, key),
+        };
+        match got {
+            Ok(Some(value)) => Ok(Fetched::Found(value.to_vec())),
+            Ok(None) => Ok(Fetched::Absent),
+            Err(error) if tier == Tier::Memory && error.kind() == ErrorKind::Incomplete => Ok(Fetched::NeedsDisk),
+            Err(error) => Err(engine_error(&error)),
+        }
+    }
+
+    fn view(&self) -> Box<dyn EngineView + '_> {
+        Box::new(RocksView { engine: self, snapshot: self.db.snapshot() })
+    }
+
+    fn commit(&self, ops: &[BatchOp<'_>]) -> Result<(), EngineError> {
+        self.db.write_opt(self.batch(ops)?, &self.synced).map_err(|error| engine_error(&error))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { durable: true, memory_tier: true, commit_may_be_unknown: true }
+    }
+
+    fn properties(&self) -> Vec<(&'static str, u64)> {
+        const SUMMED: [(&str, &str); 7] = [
+            ("rocksdb_memtables_bytes", "rocksdb.cur-size-all-mem-tables"),
+            ("rocksdb_table_files_bytes", "rocksdb.total-sst-files-size"),
+            ("rocksdb_live_data_bytes", "rocksdb.estimate-live-data-size"),
+            ("rocksdb_pending_compaction_bytes", "rocksdb.estimate-pending-compaction-bytes"),
+            ("rocksdb_table_readers_bytes", "rocksdb.estimate-table-readers-mem"),
+            ("rocksdb_running_compactions", "rocksdb.num-running-compactions"),
+            ("rocksdb_background_errors", "rocksdb.background-errors"),
+        ];
+        let sum = |property: &str| -> u64 {
+            let of = |space: Space| self.db.property_int_value_cf(self.space(space).ok()?, property).ok().flatten();
+            Space::ALL.into_iter().filter_map(of).sum()
+        };
+        let mut figures: Vec<_> = SUMMED.into_iter().map(|(name, property)| (name, sum(property))).collect();
+        figures.push(("rocksdb_block_cache_bytes", self.block_cache.get_usage() as u64));
+        figures
+    }
+
+    fn estimate(&self, space: Space, range: &EngineRange) -> (u64, u64) {
+        let Ok(handle) = self.space(space) else { return (0, 0) };
+        let property = |name: &str| self.db.property_int_value_cf(handle, name).ok().flatten().unwrap_or(0);
+        let end = range.end.clone().unwrap_or_else(|| vec![0xff; 32]);
+        let bytes = self.db.get_approximate_sizes_cf(handle, &[Range::new(&range.start, &end)]);
+        let bytes = bytes.first().copied().unwrap_or(0);
+        // RocksDB estimates rows per space only; a range gets its share by bytes.
+        let (all_rows, all_bytes) = (property("rocksdb.estimate-num-keys"), property("rocksdb.total-sst-files-size"));
+        let rows = u128::from(all_rows) * u128::from(bytes) / u128::from(all_bytes.max(1));
+        (u64::try_from(rows).unwrap_or(u64::MAX).min(all_rows), bytes)
+    }
+}
+
+struct RocksView<'e> {
+    engine: &'e RocksEngine,
+    snapshot: SnapshotWithThreadMode<'e, DB>,
+}
+
+impl EngineView for RocksView<'_> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        self.snapshot.get_cf(self.engine.space(space)?, key).map_err(|error| engine_error(&error))
+    }
+
+    fn scan(&self, space: Space, range: &EngineRange, visit: &mut Visit<'_>) -> Result<(), EngineError> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let mut reads = ReadOptions::default();
+        reads.set_iterate_lower_bound(range.start.clone());
+        if let Some(end) = &range.end {
+            reads.set_iterate_upper_bound(end.clone());
+        }
+        let mut rows = self.snapshot.raw_iterator_cf_opt(self.engine.space(space)?, reads);
+        if range.backward { rows.seek_to_last() } else { rows.seek_to_first() }
+        while let Some((key, value)) = rows.item() {
+            if let ControlFlow::Break(()) = visit(key, value) {
+                break;
+            }
+            if range.backward { rows.prev() } else { rows.next() }
+        }
+        rows.status().map_err(|error| engine_error(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests;
