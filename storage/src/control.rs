@@ -82,7 +82,12 @@ impl ControlState {
             incarnation: 0,
             role: Role::Primary,
             epoch: 1,
-            history: vec![EpochStart { epoch: 1, node_id, first_lsn: 1, chain_before: [0; 32] }],
+            history: vec![EpochStart {
+                epoch: 1,
+                node_id,
+                first_lsn: 1,
+                chain_before: [0; 32],
+            }],
             sync_set: Vec::new(),
             sync_set_version: 0,
             floor_lsn: 0,
@@ -119,8 +124,13 @@ pub(crate) struct ControlFile {
 impl ControlFile {
     /// Writes a new file.
     pub(crate) fn create(path: &Path, state: ControlState) -> Result<Self, ControlError> {
-        let mut control =
-            Self { path: path.to_owned(), image: vec![0; 2 * SLOT_BYTES], sequence: 0, state, repaired: false };
+        let mut control = Self {
+            path: path.to_owned(),
+            image: vec![0; 2 * SLOT_BYTES],
+            sequence: 0,
+            state,
+            repaired: false,
+        };
         control.write()?;
         control.write()?;
         Ok(control)
@@ -138,7 +148,13 @@ impl ControlFile {
         let repaired = slots.iter().any(Option::is_none);
         let newest = slots.into_iter().flatten().max_by_key(|(sequence, _)| *sequence);
         let (sequence, state) = newest.ok_or(ControlError::Damaged)?;
-        Ok(Some(Self { path: path.to_owned(), image, sequence, state, repaired }))
+        Ok(Some(Self {
+            path: path.to_owned(),
+            image,
+            sequence,
+            state,
+            repaired,
+        }))
     }
 
     /// Makes the current state durable.
@@ -221,12 +237,18 @@ mod tests {
             bad[slot * SLOT_BYTES + 30] ^= 1;
             std::fs::write(&path, &bad).unwrap();
             let control = ControlFile::open(&path).unwrap().unwrap();
-            assert!(control.repaired && floor.contains(&control.state.floor_lsn), "{control:?}");
+            assert!(
+                control.repaired && floor.contains(&control.state.floor_lsn),
+                "{control:?}"
+            );
         }
         for len in [0, 7, SLOT_BYTES - 1] {
             std::fs::write(&path, &good[..len]).unwrap();
             let opened = ControlFile::open(&path);
-            assert!(matches!(opened, Err(ControlError::Damaged)) || opened.unwrap().unwrap().repaired, "cut at {len}");
+            assert!(
+                matches!(opened, Err(ControlError::Damaged)) || opened.unwrap().unwrap().repaired,
+                "cut at {len}"
+            );
         }
         let mut bad = good.clone();
         bad.iter_mut().for_each(|byte| *byte ^= 0x55);

@@ -42,7 +42,12 @@ fn neighbour(path: &Path) -> PathBuf {
 /// Gives `path` this content, or leaves the old one.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let tmp = neighbour(path);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&tmp)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(FILE_MODE)
+        .open(&tmp)?;
     file.write_all(content)?;
     file.sync_all()?;
     std::fs::rename(&tmp, path)?;
@@ -52,7 +57,12 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Gives `path` this content unless it exists already.
 pub(crate) fn create_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let tmp = neighbour(path);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&tmp)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(FILE_MODE)
+        .open(&tmp)?;
     file.write_all(content)?;
     file.sync_all()?;
     let linked = std::fs::hard_link(&tmp, path);
@@ -63,7 +73,12 @@ pub(crate) fn create_new(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// Takes the directory for this process; `None` when another one has it. Held until the file is dropped.
 pub(crate) fn lock_dir(dir: &Path) -> io::Result<Option<File>> {
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(dir.join("lock"))?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE)
+        .open(dir.join("lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),
@@ -82,13 +97,26 @@ mod tests {
         let path = dir.path().join("a/b/file");
         create_dir(parent(&path)).unwrap();
         create_new(&path, b"one").unwrap();
-        assert_eq!(create_new(&path, b"two").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            create_new(&path, b"two").unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
         assert_eq!(std::fs::read(&path).unwrap(), b"one");
         replace(&path, b"three").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"three");
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, FILE_MODE);
-        assert_eq!(std::fs::metadata(parent(&path)).unwrap().permissions().mode() & 0o777, DIR_MODE);
-        assert_eq!(std::fs::read_dir(parent(&path)).unwrap().count(), 1, "no neighbour stays behind");
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            FILE_MODE
+        );
+        assert_eq!(
+            std::fs::metadata(parent(&path)).unwrap().permissions().mode() & 0o777,
+            DIR_MODE
+        );
+        assert_eq!(
+            std::fs::read_dir(parent(&path)).unwrap().count(),
+            1,
+            "no neighbour stays behind"
+        );
     }
 
     #[test]

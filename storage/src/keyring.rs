@@ -5,6 +5,10 @@
 //! A sealed value is `key id u16 ++ nonce 24 ++ XChaCha20-Poly1305(value)`, bound to its table and key as associated
 //! data, so that a row copied elsewhere does not open.
 
+mod file;
+
+pub use file::KeyFileError;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;

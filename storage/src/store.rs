@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::cache::Slot;
 use crate::catalog::{Catalog, table_space};
 use crate::commit::{Commit, Job, Write};
+use crate::control::ControlState;
 use crate::engine::memory::MemoryEngine;
 use crate::engine::{Fetched, Tier};
 use crate::error::{ReadError, TxError, WriteError};
@@ -19,6 +20,8 @@ use crate::head::Head;
 use crate::journal::Journal;
 use crate::key::Key;
 use crate::limits::{LOOKUP_DEADLINE, QUEUE_MAX_TX};
+use crate::node::NodeStore;
+use crate::open::{FloorKeeper, Lock};
 use crate::options::OpenOptions;
 use crate::readers::{Query, Readers};
 use crate::record::{Record, decode_record};
@@ -46,6 +49,15 @@ struct Inner {
     readers: Mutex<Option<Arc<Readers>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     closed: AtomicBool,
+    home: Home,
+}
+
+/// What a store has besides its engine: nothing durable for one in memory.
+pub(crate) struct Home {
+    /// Held so that no other process takes the directory; released last.
+    pub(crate) _lock: Option<Lock>,
+    pub(crate) floor: Option<FloorKeeper>,
+    pub(crate) node: NodeStore,
 }
 
 impl Store {
@@ -73,11 +85,17 @@ impl Store {
         let engine = Box::new(MemoryEngine::new());
         let start = (Head::start(1), identity);
         let shared = Shared::new(engine, catalog, keys, memory.row_cache_bytes, start, on_fatal);
-        Self::start(shared, Journal::new(journal, []), TxClock::new(boot_ms, 0)).map_err(|error| error.to_string())
+        let home = Home {
+            _lock: None,
+            floor: None,
+            node: NodeStore::in_memory().map_err(|error| error.to_string())?,
+        };
+        let clock = TxClock::new(boot_ms, 0);
+        Self::start(shared, Journal::new(journal, []), clock, home).map_err(|error| error.to_string())
     }
 
     /// Starts the threads over an engine whose head is known.
-    pub(crate) fn start(shared: Arc<Shared>, journal: Journal, clock: TxClock) -> std::io::Result<Self> {
+    pub(crate) fn start(shared: Arc<Shared>, journal: Journal, clock: TxClock, home: Home) -> std::io::Result<Self> {
         let (queue, messages) = bounded(QUEUE_MAX_TX);
         let (to_writer, groups) = bounded(1);
         let (to_sequencer, done) = bounded(1);
@@ -94,13 +112,18 @@ impl Store {
                 .name("store-write".into())
                 .spawn(move || writer.run())?,
         );
+        if let Some(floor) = &home.floor {
+            threads.push(floor.spawn()?);
+        }
         let readers = Mutex::new(Some(Arc::new(readers)));
+        let (threads, closed) = (Mutex::new(threads), AtomicBool::new(false));
         let inner = Inner {
             shared,
             queue,
             readers,
-            threads: Mutex::new(threads),
-            closed: AtomicBool::new(false),
+            threads,
+            closed,
+            home,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -175,6 +198,10 @@ impl Store {
         }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+
     /// Where the durable history ends.
     pub fn head(&self) -> Head {
         *self.inner.shared.head.read()
@@ -188,6 +215,16 @@ impl Store {
     /// How often this node's store was started, this start included.
     pub fn incarnation(&self) -> u64 {
         self.inner.shared.identity.incarnation
+    }
+
+    /// What the control file says; `None` for a store in memory.
+    pub fn control(&self) -> Option<ControlState> {
+        self.inner.home.floor.as_ref().map(FloorKeeper::state)
+    }
+
+    /// The node's own store, which is never replicated.
+    pub fn node(&self) -> &NodeStore {
+        &self.inner.home.node
     }
 
     /// True once a commit failed: nothing more is written and the process should be gone.
@@ -262,6 +299,9 @@ impl Inner {
         // means that the sequencer is gone already.
         let _ = self.queue.send(Message::Stop);
         self.readers.lock().take();
+        if let Some(floor) = &self.home.floor {
+            floor.stop();
+        }
         let threads = std::mem::take(&mut *self.threads.lock());
         let this = std::thread::current().id();
         if threads.iter().any(|thread| thread.thread().id() == this) {
@@ -271,6 +311,9 @@ impl Inner {
         for thread in threads {
             // A panic of a store thread was reported when it happened.
             let _ = thread.join();
+        }
+        if let Some(floor) = &self.home.floor {
+            floor.finish();
         }
     }
 }
@@ -333,4 +376,4 @@ fn fetch<V: Record>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -110,7 +110,12 @@ impl RocksEngine {
         memory_reads.set_read_tier(ReadTier::BlockCache);
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
-        Ok(Self { db, memory_reads, synced, block_cache })
+        Ok(Self {
+            db,
+            memory_reads,
+            synced,
+            block_cache,
+        })
     }
 
     fn space(&self, space: Space) -> Result<&ColumnFamily, EngineError> {
@@ -147,7 +152,9 @@ fn refuse_unknown_spaces(options: &Options, dir: &Path) -> Result<(), EngineErro
     let found = DB::list_cf(options, dir).map_err(|error| engine_error(&error))?;
     let known = |name: &String| name == DEFAULT_SPACE || Space::ALL.iter().any(|space| space.name() == name);
     match found.iter().find(|name| !known(name)) {
-        Some(name) => Err(EngineError::Corrupt(format!("unknown space {name}; it was written by a newer release"))),
+        Some(name) => Err(EngineError::Corrupt(format!(
+            "unknown space {name}; it was written by a newer release"
+        ))),
         None => Ok(()),
     }
 }
@@ -168,15 +175,24 @@ impl Engine for RocksEngine {
     }
 
     fn view(&self) -> Box<dyn EngineView + '_> {
-        Box::new(RocksView { engine: self, snapshot: self.db.snapshot() })
+        Box::new(RocksView {
+            engine: self,
+            snapshot: self.db.snapshot(),
+        })
     }
 
     fn commit(&self, ops: &[BatchOp<'_>]) -> Result<(), EngineError> {
-        self.db.write_opt(self.batch(ops)?, &self.synced).map_err(|error| engine_error(&error))
+        self.db
+            .write_opt(self.batch(ops)?, &self.synced)
+            .map_err(|error| engine_error(&error))
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: true, memory_tier: true, commit_may_be_unknown: true }
+        Capabilities {
+            durable: true,
+            memory_tier: true,
+            commit_may_be_unknown: true,
+        }
     }
 
     fn properties(&self) -> Vec<(&'static str, u64)> {
@@ -184,16 +200,27 @@ impl Engine for RocksEngine {
             ("rocksdb_memtables_bytes", "rocksdb.cur-size-all-mem-tables"),
             ("rocksdb_table_files_bytes", "rocksdb.total-sst-files-size"),
             ("rocksdb_live_data_bytes", "rocksdb.estimate-live-data-size"),
-            ("rocksdb_pending_compaction_bytes", "rocksdb.estimate-pending-compaction-bytes"),
+            (
+                "rocksdb_pending_compaction_bytes",
+                "rocksdb.estimate-pending-compaction-bytes",
+            ),
             ("rocksdb_table_readers_bytes", "rocksdb.estimate-table-readers-mem"),
             ("rocksdb_running_compactions", "rocksdb.num-running-compactions"),
             ("rocksdb_background_errors", "rocksdb.background-errors"),
         ];
         let sum = |property: &str| -> u64 {
-            let of = |space: Space| self.db.property_int_value_cf(self.space(space).ok()?, property).ok().flatten();
+            let of = |space: Space| {
+                self.db
+                    .property_int_value_cf(self.space(space).ok()?, property)
+                    .ok()
+                    .flatten()
+            };
             Space::ALL.into_iter().filter_map(of).sum()
         };
-        let mut figures: Vec<_> = SUMMED.into_iter().map(|(name, property)| (name, sum(property))).collect();
+        let mut figures: Vec<_> = SUMMED
+            .into_iter()
+            .map(|(name, property)| (name, sum(property)))
+            .collect();
         figures.push(("rocksdb_block_cache_bytes", self.block_cache.get_usage() as u64));
         figures
     }
@@ -202,10 +229,15 @@ impl Engine for RocksEngine {
         let Ok(handle) = self.space(space) else { return (0, 0) };
         let property = |name: &str| self.db.property_int_value_cf(handle, name).ok().flatten().unwrap_or(0);
         let end = range.end.clone().unwrap_or_else(|| vec![0xff; 32]);
-        let bytes = self.db.get_approximate_sizes_cf(handle, &[Range::new(&range.start, &end)]);
+        let bytes = self
+            .db
+            .get_approximate_sizes_cf(handle, &[Range::new(&range.start, &end)]);
         let bytes = bytes.first().copied().unwrap_or(0);
         // RocksDB estimates rows per space only; a range gets its share by bytes.
-        let (all_rows, all_bytes) = (property("rocksdb.estimate-num-keys"), property("rocksdb.total-sst-files-size"));
+        let (all_rows, all_bytes) = (
+            property("rocksdb.estimate-num-keys"),
+            property("rocksdb.total-sst-files-size"),
+        );
         let rows = u128::from(all_rows) * u128::from(bytes) / u128::from(all_bytes.max(1));
         (u64::try_from(rows).unwrap_or(u64::MAX).min(all_rows), bytes)
     }
@@ -218,7 +250,9 @@ struct RocksView<'e> {
 
 impl EngineView for RocksView<'_> {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        self.snapshot.get_cf(self.engine.space(space)?, key).map_err(|error| engine_error(&error))
+        self.snapshot
+            .get_cf(self.engine.space(space)?, key)
+            .map_err(|error| engine_error(&error))
     }
 
     fn scan(&self, space: Space, range: &EngineRange, visit: &mut Visit<'_>) -> Result<(), EngineError> {
@@ -231,7 +265,11 @@ impl EngineView for RocksView<'_> {
             reads.set_iterate_upper_bound(end.clone());
         }
         let mut rows = self.snapshot.raw_iterator_cf_opt(self.engine.space(space)?, reads);
-        if range.backward { rows.seek_to_last() } else { rows.seek_to_first() }
+        if range.backward {
+            rows.seek_to_last()
+        } else {
+            rows.seek_to_first()
+        }
         while let Some((key, value)) = rows.item() {
             if let ControlFlow::Break(()) = visit(key, value) {
                 break;

@@ -38,7 +38,10 @@ impl Engine for Temporary {
 fn conforms() {
     conformance::run(&|| {
         let dir = tempfile::tempdir().unwrap();
-        Box::new(Temporary { engine: open(dir.path(), true).unwrap(), _dir: dir })
+        Box::new(Temporary {
+            engine: open(dir.path(), true).unwrap(),
+            _dir: dir,
+        })
     });
 }
 
@@ -46,7 +49,9 @@ fn conforms() {
 fn filled(dir: &Path) {
     let engine = open(dir, true).unwrap();
     for number in 0..200u32 {
-        engine.commit(&[BatchOp::Put(Space::Point, &number.to_be_bytes(), &[7; 100])]).unwrap();
+        engine
+            .commit(&[BatchOp::Put(Space::Point, &number.to_be_bytes(), &[7; 100])])
+            .unwrap();
     }
 }
 
@@ -112,12 +117,24 @@ fn memory_reads_say_when_they_need_the_disk() {
     drop(engine);
     let engine = open(dir.path(), false).unwrap();
     let key = 5u32.to_be_bytes();
-    assert_eq!(engine.get(Space::Point, &key, Tier::Memory).unwrap(), Fetched::NeedsDisk);
-    assert!(matches!(engine.get(Space::Point, &key, Tier::Disk).unwrap(), Fetched::Found(_)));
-    assert!(matches!(engine.get(Space::Point, &key, Tier::Memory).unwrap(), Fetched::Found(_)));
+    assert_eq!(
+        engine.get(Space::Point, &key, Tier::Memory).unwrap(),
+        Fetched::NeedsDisk
+    );
+    assert!(matches!(
+        engine.get(Space::Point, &key, Tier::Disk).unwrap(),
+        Fetched::Found(_)
+    ));
+    assert!(matches!(
+        engine.get(Space::Point, &key, Tier::Memory).unwrap(),
+        Fetched::Found(_)
+    ));
     let range = EngineRange::everything();
     let (estimated, bytes) = engine.estimate(Space::Point, &range);
-    assert!((100..=200).contains(&estimated) && bytes > 0, "{estimated} rows, {bytes} bytes");
+    assert!(
+        (100..=200).contains(&estimated) && bytes > 0,
+        "{estimated} rows, {bytes} bytes"
+    );
 }
 
 #[test]
@@ -138,8 +155,13 @@ fn an_unknown_space_is_refused() {
 fn the_strict_options_are_in_force() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path());
-    let written = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
-    let newest = written.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("OPTIONS-")).max().unwrap();
+    let written = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let newest = written
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("OPTIONS-"))
+        .max()
+        .unwrap();
     let text = std::fs::read_to_string(newest).unwrap();
     for wanted in [
         "track_and_verify_wals=true",
@@ -154,5 +176,9 @@ fn the_strict_options_are_in_force() {
     ] {
         assert!(text.contains(wanted), "{wanted} is not in force");
     }
-    assert_eq!(text.matches("paranoid_file_checks=true").count(), Space::ALL.len(), "per space");
+    assert_eq!(
+        text.matches("paranoid_file_checks=true").count(),
+        Space::ALL.len(),
+        "per space"
+    );
 }

@@ -1,0 +1,312 @@
+//! Opening a store from its directory, strictly: whatever durable data is missing, shortened or foreign stops the start
+//! with the file, the reason and what to do. A store never starts silently shorter than it was.
+//!
+//! The directory: `lock`, `control` (see [`crate::control`]), `db/` (the engine), `node.redb` (the node store).
+
+mod check;
+mod floor;
+mod indexes;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
+use crate::control::{ControlError, ControlFile, ControlState};
+use crate::engine::Engine;
+use crate::engine::rocks::RocksEngine;
+use crate::error::{EngineError, TxError};
+use crate::files;
+use crate::head::Head;
+use crate::journal::{Journal, JournalLimits};
+use crate::node::NodeStore;
+use crate::options::{OpenOptions, ProgressFn};
+use crate::shared::{Identity, Shared};
+use crate::stamp::TxClock;
+use crate::store::{Home, Store, derive_id};
+
+pub(crate) use floor::FloorKeeper;
+
+/// Name of the control file.
+pub(crate) const CONTROL_FILE: &str = "control";
+/// Name of the engine's directory.
+pub(crate) const ENGINE_DIR: &str = "db";
+const NODE_FILE: &str = "node.redb";
+
+/// Why a store does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenFailure {
+    /// Another process has the directory.
+    Locked,
+    /// A file or directory could not be read or written.
+    Io,
+    /// The control file is unreadable.
+    ControlDamaged,
+    /// There is an engine but no control file.
+    ControlMissing,
+    /// There is a control file but no engine.
+    EngineMissing,
+    /// The engine refuses its files.
+    EngineDamaged,
+    /// The engine ends before the durable floor, or its history differs there.
+    LostData,
+    /// Head and journal contradict each other.
+    JournalDamaged,
+    /// Engine and control file belong to different clusters or epochs.
+    Foreign,
+    /// A newer release wrote tables that this one does not have.
+    NewerRelease,
+    /// The table list of this build is wrong.
+    Tables,
+}
+
+impl OpenFailure {
+    /// Stable code for scripts and logs.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Locked => "store.locked",
+            Self::Io => "store.io",
+            Self::ControlDamaged => "store.control_damaged",
+            Self::ControlMissing => "store.control_missing",
+            Self::EngineMissing => "store.engine_missing",
+            Self::EngineDamaged => "store.engine_damaged",
+            Self::LostData => "store.lost_data",
+            Self::JournalDamaged => "store.journal_damaged",
+            Self::Foreign => "store.foreign",
+            Self::NewerRelease => "store.newer_release",
+            Self::Tables => "store.tables",
+        }
+    }
+
+    /// Exit code of a process that could not start because of this. 20..=29: the data needs a person, restarting does
+    /// not help; 10..=12: trying again may.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Locked => 10,
+            Self::Io => 11,
+            Self::Tables => 12,
+            Self::ControlDamaged => 20,
+            Self::ControlMissing => 21,
+            Self::EngineMissing => 22,
+            Self::EngineDamaged => 23,
+            Self::LostData => 24,
+            Self::JournalDamaged => 25,
+            Self::Foreign => 26,
+            Self::NewerRelease => 27,
+        }
+    }
+
+    /// What a person can do.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Locked => "stop the other process that uses this directory",
+            Self::Io => "check permissions, free space and the disk, then start again",
+            Self::ControlDamaged | Self::ControlMissing => {
+                "restore the control file from the same moment as the engine, or restore a backup, or join as a new standby"
+            }
+            Self::EngineMissing => "put the engine's directory back, or restore a backup, or join as a new standby",
+            Self::EngineDamaged | Self::LostData | Self::JournalDamaged => {
+                "do not delete anything; promote the standby or restore a backup, and keep this directory for examination"
+            }
+            Self::Foreign => "the files come from different nodes or copies; put those together that belong together",
+            Self::NewerRelease => "start the release that wrote this directory, or a newer one",
+            Self::Tables => "this build is wrong; report it",
+        }
+    }
+}
+
+/// A store that did not open.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {}: {reason}; {}", .failure.code(), .file.display(), .failure.advice())]
+pub struct OpenError {
+    /// The kind, with its code, exit code and advice.
+    pub failure: OpenFailure,
+    /// The file or directory it is about.
+    pub file: PathBuf,
+    /// What was found.
+    pub reason: String,
+}
+
+impl OpenError {
+    fn new(failure: OpenFailure, file: &Path, reason: impl ToString) -> Self {
+        Self {
+            failure,
+            file: file.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+
+    fn engine(file: &Path, error: &EngineError) -> Self {
+        let failure = match error {
+            EngineError::Corrupt(_) => OpenFailure::EngineDamaged,
+            EngineError::Io(_) | EngineError::Busy(_) => OpenFailure::Io,
+        };
+        Self::new(failure, file, error)
+    }
+
+    fn row(file: &Path, error: &TxError) -> Self {
+        match error {
+            TxError::Engine(error) => Self::engine(file, error),
+            other => Self::new(OpenFailure::EngineDamaged, file, other),
+        }
+    }
+
+    fn control(file: &Path, error: &ControlError) -> Self {
+        let failure = if matches!(error, ControlError::Damaged) {
+            OpenFailure::ControlDamaged
+        } else {
+            OpenFailure::Io
+        };
+        Self::new(failure, file, error)
+    }
+}
+
+/// The paths of one directory.
+struct Places {
+    control: PathBuf,
+    engine: PathBuf,
+    node: PathBuf,
+}
+
+impl Store {
+    /// Opens the store in `dir`, or creates one when the directory is fresh.
+    ///
+    /// # Errors
+    /// [`OpenError`] with a stable code, the file, the reason and advice.
+    pub fn open(dir: &Path, options: OpenOptions) -> Result<Self, OpenError> {
+        let io = |error: std::io::Error| OpenError::new(OpenFailure::Io, dir, error);
+        files::create_dir(dir).map_err(io)?;
+        let lock = files::lock_dir(dir).map_err(io)?;
+        let lock = lock.ok_or_else(|| OpenError::new(OpenFailure::Locked, dir, "another process uses it"))?;
+        let places = Places {
+            control: dir.join(CONTROL_FILE),
+            engine: dir.join(ENGINE_DIR),
+            node: dir.join(NODE_FILE),
+        };
+        let OpenOptions {
+            tables,
+            keys,
+            journal,
+            memory,
+            on_fatal,
+            progress,
+            boot_ms,
+            entropy,
+            observers,
+        } = options;
+        let catalog =
+            Catalog::new(tables, observers).map_err(|reason| OpenError::new(OpenFailure::Tables, dir, reason))?;
+
+        let mut control = open_control(&places, &entropy, &progress)?;
+        let engine = open_engine(&places, &mut control, &memory, &progress)?;
+        let (head, journal) = check_history(&places, &engine, &control.state, journal)?;
+        control.state.incarnation += 1;
+        raise_floor(&mut control, head);
+        control
+            .write()
+            .map_err(|error| OpenError::control(&places.control, &error))?;
+        let node =
+            NodeStore::open(&places.node).map_err(|error| OpenError::new(OpenFailure::Io, &places.node, error))?;
+
+        let identity = Identity {
+            cluster_id: control.state.cluster_id,
+            incarnation: control.state.incarnation,
+        };
+        let start = (head, identity);
+        let shared = Shared::new(Box::new(engine), catalog, keys, memory.row_cache_bytes, start, on_fatal);
+        indexes::prepare(&shared, &progress).map_err(|error| indexes::open_error(&places.engine, error))?;
+        let keeper = FloorKeeper::new(control, Arc::clone(&shared), progress);
+        let home = Home {
+            _lock: Some(lock),
+            floor: Some(keeper),
+            node,
+        };
+        Self::start(shared, journal, TxClock::new(boot_ms, head.now_at), home).map_err(io)
+    }
+}
+
+fn open_control(places: &Places, entropy: &[u8; 32], progress: &ProgressFn) -> Result<ControlFile, OpenError> {
+    let failed = |error: ControlError| OpenError::control(&places.control, &error);
+    match ControlFile::open(&places.control).map_err(failed)? {
+        Some(control) => {
+            if control.repaired {
+                progress("one slot of the control file is damaged; the other one is used");
+            }
+            Ok(control)
+        }
+        None if places.engine.exists() => {
+            let reason = "there is an engine but no control file";
+            Err(OpenError::new(OpenFailure::ControlMissing, &places.control, reason))
+        }
+        None => {
+            let state = ControlState::fresh(derive_id("cluster id", entropy), derive_id("node id", entropy));
+            ControlFile::create(&places.control, state).map_err(failed)
+        }
+    }
+}
+
+/// Opens the engine; creates it when the control file says that it never was complete.
+fn open_engine(
+    places: &Places,
+    control: &mut ControlFile,
+    memory: &crate::options::MemoryBudget,
+    progress: &ProgressFn,
+) -> Result<RocksEngine, OpenError> {
+    let failed = |error: EngineError| OpenError::engine(&places.engine, &error);
+    if control.state.initialised {
+        if !places.engine.exists() {
+            return Err(OpenError::new(
+                OpenFailure::EngineMissing,
+                &places.engine,
+                "the control file says it exists",
+            ));
+        }
+        progress("opening the engine");
+        return RocksEngine::open(&places.engine, memory, false).map_err(failed);
+    }
+    let io = |error: std::io::Error| OpenError::new(OpenFailure::Io, &places.engine, error);
+    if places.engine.exists() {
+        // A first start that was interrupted: nothing in here was ever acknowledged.
+        std::fs::remove_dir_all(&places.engine).map_err(io)?;
+    }
+    progress("creating the engine");
+    let engine = RocksEngine::open(&places.engine, memory, true).map_err(failed)?;
+    let head = Head::start(control.state.epoch).encode(&control.state.cluster_id);
+    engine
+        .commit(&[crate::engine::BatchOp::Put(
+            crate::engine::Space::Meta,
+            &Head::key(),
+            &head,
+        )])
+        .map_err(|error| OpenError::engine(&places.engine, &error))?;
+    files::sync_dir(files::parent(&places.engine)).map_err(io)?;
+    control.state.initialised = true;
+    control
+        .write()
+        .map_err(|error| OpenError::control(&places.control, &error))?;
+    Ok(engine)
+}
+
+/// Head and journal as the engine has them, once they agree with each other and with the control file.
+fn check_history(
+    places: &Places,
+    engine: &RocksEngine,
+    state: &ControlState,
+    limits: JournalLimits,
+) -> Result<(Head, Journal), OpenError> {
+    let view = engine.view();
+    check::history(view.as_ref(), state, limits)
+        .map_err(|failed| OpenError::new(failed.failure, &places.engine, failed.reason))
+}
+
+/// Everything up to the head was read back from the disk, so the floor may rise to it.
+fn raise_floor(control: &mut ControlFile, head: Head) {
+    control.state.floor_lsn = head.lsn;
+    control.state.floor_chain = head.chain;
+}
+
+/// What keeps a directory for this process.
+pub(crate) type Lock = File;
+
+#[cfg(test)]
+mod tests;
