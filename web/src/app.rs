@@ -3,7 +3,7 @@
 //! A request goes: request id, host and size of the head, preflight, surface of the listener, router, the gates of its
 //! route ([`crate::endpoint`]), handler; the answer is dressed on the way back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, HOST};
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body_util::{BodyExt, Full};
+use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use seawall_domain::ports::{Clock, Entropy};
 use seawall_domain::{ClientAddress, Error, Platform};
@@ -62,7 +63,18 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) admission: Admission,
     pub(crate) drain: DrainSignal,
-    pub(crate) openapi: Bytes,
+    openapi: Mutex<HashMap<Vec<Surface>, Bytes>>,
+}
+
+impl Inner {
+    /// The OpenAPI document of some surfaces; made once for each listener's set.
+    pub(crate) fn openapi(&self, surfaces: &[Surface]) -> Bytes {
+        let mut made = self.openapi.lock();
+        let document = made
+            .entry(surfaces.to_vec())
+            .or_insert_with(|| crate::openapi::document(surfaces).to_string().into());
+        document.clone()
+    }
 }
 
 /// What the gates learnt of one request before its route was known.
@@ -96,7 +108,7 @@ impl App {
             limits: options.limits,
             admission,
             drain: DrainSignal::default(),
-            openapi: crate::openapi::document().to_string().into(),
+            openapi: Mutex::default(),
         });
         let router = router(&inner);
         App { inner, router }

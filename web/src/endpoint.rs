@@ -94,6 +94,7 @@ async fn through_gates(
     let exchange = Exchange {
         app: Arc::clone(app),
         route,
+        origin: Arc::clone(&facts.origin),
         call,
         bearer,
         uri: parts.uri,

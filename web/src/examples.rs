@@ -48,3 +48,4 @@ pub(crate) const IMPORT_CHUNKED: &str = r#"{"progress":{"import_id":"af1349b9f5f
 pub(crate) const ACCOUNT_EXPORT: &str = r#"{"lines":["{\"uid\":10001,\"username\":\"lin\"}"],"next_cursor":"…"}"#;
 pub(crate) const STARTUP: &str = r#"{"is_done":true,"progress_percent":100,"phase":"serving"}"#;
 pub(crate) const VERSION: &str = r#"{"version":"0.1.0","commit":"3b4e00b","target":"x86_64-unknown-linux-gnu"}"#;
+pub(crate) const HEALTH: &str = r#"{"status":"ready","checks":[{"name":"store","ok":true,"detail":""}]}"#;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::app::Inner;
+use crate::origin::Origin;
 use crate::route::Route;
 use crate::{codes, json};
 
@@ -28,6 +29,7 @@ pub type Handler = fn(Exchange) -> Handled;
 pub struct Exchange {
     pub(crate) app: Arc<Inner>,
     pub(crate) route: &'static Route,
+    pub(crate) origin: Arc<Origin>,
     /// Who calls, from where, under which id.
     pub call: Call,
     /// The access token of routes that ask for one; empty on others.

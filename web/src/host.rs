@@ -21,6 +21,16 @@ pub struct Check {
     pub detail: String,
 }
 
+/// The answer of a health question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// `alive`, `stuck`, `ready`, `not_ready` or `draining`.
+    pub status: String,
+    /// The checks it follows from.
+    #[serde(default)]
+    pub checks: Vec<Check>,
+}
+
 /// How far the start has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Startup {

@@ -44,10 +44,11 @@ fn explain<T: DeserializeOwned>(text: &str) -> Error {
         Err(e) => {
             let (message, path) = (e.inner().to_string(), e.path().to_string());
             let rule = rule(&message);
-            let field = quoted_field(&message).map_or(path.clone(), |name| match path.as_str() {
-                "." | "" => name.to_owned(),
-                _ => format!("{path}.{name}"),
-            });
+            let field = match missing_field(&message) {
+                Some(name) if path == "." => name.to_owned(),
+                Some(name) => format!("{path}.{name}"),
+                None => path,
+            };
             domain_codes::FIELD_INVALID
                 .because(format!("Field `{field}`: {rule}."))
                 .with("field", field)
@@ -68,13 +69,10 @@ fn rule(message: &str) -> String {
     }
 }
 
-/// The name in "missing field `x`" and "unknown field `x`", which the path does not hold.
-fn quoted_field(message: &str) -> Option<&str> {
-    let rest = message
-        .strip_prefix("missing field `")
-        .or_else(|| message.strip_prefix("unknown field `"))?;
-    let (name, _) = rest.split_once('`')?;
-    (name.len() <= 64).then_some(name)
+/// The name in "missing field `x`", which the path does not hold.
+fn missing_field(message: &str) -> Option<&str> {
+    let (name, _) = message.strip_prefix("missing field `")?.split_once('`')?;
+    Some(name)
 }
 
 /// One pass over the text that checks the syntax and that no object names a key twice.

@@ -30,7 +30,7 @@ pub mod trace;
 pub mod wire;
 
 pub use app::{App, AppOptions};
-pub use host::{Check, Host, HostAnswer, Startup, Version};
+pub use host::{Check, Health, Host, HostAnswer, Startup, Version};
 pub use limits::Limits;
 pub use listener::{
     Address, BoundAddress, CertificatePair, DrainConfig, DrainReport, HostCertificates, Listener, ListenerConfig,

@@ -382,8 +382,12 @@ pub static ROUTES: &[Route] = &[
     .gives(of::<wire::AccountExport>(), ex::ACCOUNT_EXPORT)
     .fails(&[c::REALM_UNKNOWN, c::CURSOR_INVALID, c::FIELD_INVALID]),
     // Health.
-    Route::ops("/livez", "platform.livez", to!(ops::livez)).says("Do the process and its runtime make progress?"),
-    Route::ops("/readyz", "platform.readyz", to!(ops::readyz)).says("May traffic be sent here? Never depends on load."),
+    Route::ops("/livez", "platform.livez", to!(ops::livez))
+        .says("Do the process and its runtime make progress?")
+        .gives(of::<host::Health>(), ex::HEALTH),
+    Route::ops("/readyz", "platform.readyz", to!(ops::readyz))
+        .says("May traffic be sent here? Never depends on load.")
+        .gives(of::<host::Health>(), ex::HEALTH),
     Route::ops("/startupz", "platform.startupz", to!(ops::startupz))
         .says("How far the start has come.")
         .gives(of::<host::Startup>(), ex::STARTUP),

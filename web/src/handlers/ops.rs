@@ -3,16 +3,25 @@
 
 use http::StatusCode;
 use seawall_domain::{Error, codes};
-use serde_json::json;
 
 use crate::exchange::{Answer, Exchange};
+use crate::host::Health;
 use crate::listener::drain::DrainState;
 
 /// `platform.livez`
 pub async fn livez(exchange: Exchange) -> Result<Answer, Error> {
     match exchange.app.host.is_alive() {
-        true => Answer::ok(&json!({ "status": "alive" })),
-        false => Answer::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "stuck" })),
+        true => Answer::ok(&Health {
+            status: "alive".into(),
+            checks: Vec::new(),
+        }),
+        false => {
+            let stuck = Health {
+                status: "stuck".into(),
+                checks: Vec::new(),
+            };
+            Answer::json(StatusCode::SERVICE_UNAVAILABLE, &stuck)
+        }
     }
 }
 
@@ -33,7 +42,13 @@ pub async fn readyz(exchange: Exchange) -> Result<Answer, Error> {
     } else {
         "not_ready"
     };
-    Answer::json(status, &json!({ "status": word, "checks": checks }))
+    Answer::json(
+        status,
+        &Health {
+            status: word.into(),
+            checks,
+        },
+    )
 }
 
 /// `platform.startupz`
@@ -69,7 +84,10 @@ pub async fn version(exchange: Exchange) -> Result<Answer, Error> {
 
 /// `platform.openapi`
 pub async fn openapi(exchange: Exchange) -> Result<Answer, Error> {
-    Ok(Answer::text("application/json", exchange.app.openapi.clone()))
+    Ok(Answer::text(
+        "application/json",
+        exchange.app.openapi(&exchange.origin.listener.surfaces),
+    ))
 }
 
 /// `platform.status`
