@@ -209,7 +209,10 @@ fn responses(route: &Route, generator: &mut SchemaGenerator) -> Map<String, Valu
     }
     // Health answers "no" in its own shape.
     let unwell = (route.surface == Surface::Ops).then(|| all.get_mut("503")).flatten();
-    if let (Some(unwell), Value::Object(shapes)) = (unwell.and_then(|r| r["content"].as_object_mut()), success) {
+    if let (Some(unwell), Value::Object(shapes)) = (
+        unwell.and_then(|unwell| unwell.get_mut("content")?.as_object_mut()),
+        success,
+    ) {
         unwell.extend(shapes);
     }
     all
@@ -226,18 +229,19 @@ fn refusal(status: u16, codes: &[Code]) -> Value {
         })
         .collect();
     let names: Vec<&str> = codes.iter().map(|code| code.name).collect();
-    let mut refusal = json!({
-        "description": names.join(", "),
-        "content": {
-            "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" }, "examples": examples },
-        },
+    let content = json!({
+        "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" }, "examples": examples },
     });
+    let mut refusal = Map::new();
+    refusal.insert("description".into(), names.join(", ").into());
+    refusal.insert("content".into(), content);
     if matches!(status, 429 | 503) {
-        refusal["headers"] = json!({
+        let headers = json!({
             "Retry-After": { "description": "Whole seconds.", "schema": { "type": "integer", "minimum": 1 } },
         });
+        refusal.insert("headers".into(), headers);
     }
-    refusal
+    refusal.into()
 }
 
 #[cfg(test)]

@@ -24,3 +24,6 @@ pub use drain::{DrainConfig, DrainReport, DrainState};
 pub use network::Network;
 pub use server::{BoundAddress, Server};
 pub use tls::{CertificatePair, HostCertificates, Tls, TlsError, TlsOptions, self_signed};
+
+#[cfg(test)]
+mod tests;

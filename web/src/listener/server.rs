@@ -19,7 +19,7 @@ use super::address::{Listener, Socket2};
 use super::caps::ConnectionCaps;
 use super::config::Address;
 use super::drain::{DrainConfig, DrainReport, DrainState};
-use super::pulse::Pulse;
+use super::pulse::{Phase, Pulse};
 use crate::app::App;
 
 /// Where a listener really listens.
@@ -112,7 +112,7 @@ impl Server {
             }
         };
         let _ = timeout_at(limit, emptied).await;
-        let cut = self.connections.count();
+        let cut = self.connections.unfinished();
         self.advance(DrainState::Closed);
         self.connections.wake_all();
         let _ = timeout_at(Instant::now() + Duration::from_secs(1), self.connections.emptied()).await;
@@ -186,6 +186,15 @@ impl Connections {
 
     fn count(&self) -> usize {
         self.open.lock().len()
+    }
+
+    /// Connections that still wait for something of ours; those we closed and the client did not are done.
+    fn unfinished(&self) -> usize {
+        self.open
+            .lock()
+            .values()
+            .filter(|pulse| pulse.phase() != Phase::Linger)
+            .count()
     }
 
     fn wake_all(&self) {

@@ -1,0 +1,7 @@
+//! The transport on real sockets: deadlines, caps, malformed input, trust, TLS, drain.
+
+mod deadlines;
+mod drain;
+mod input;
+mod tls;
+mod trust;
