@@ -4,8 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::identity::IdentityKind;
 use crate::ids::{AccountId, GameId, PackageId, PlayerId, RealmId, SessionId, UnixMs};
-use crate::session::{Credential, LoggedIn};
-use crate::{Call, Error, Platform};
+use crate::session::Credential;
+
+pub(crate) mod create;
+pub(crate) mod own;
+pub(crate) mod restrict;
+mod show;
+#[cfg(test)]
+mod tests;
 
 /// The device part of [`ClientInfo`]. Every text at most 256 bytes, `ids` at most 16 entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -225,57 +231,4 @@ pub struct RestrictionView {
     pub message: Option<String>,
     /// Ticket.
     pub ticket: Option<String>,
-}
-
-impl Platform {
-    /// `account.create`: register; the answer is a login.
-    pub async fn account_create(&self, call: &Call, command: AccountCreate) -> Result<LoggedIn, Error> {
-        unimplemented!("{call:?} {command:?}")
-    }
-
-    /// `account.get`: the bearer's own account.
-    pub async fn account_get(&self, call: &Call, bearer: &str) -> Result<OwnAccount, Error> {
-        unimplemented!("{call:?} {bearer}")
-    }
-
-    /// `account.change_password`: all other sessions are revoked; answers the server time.
-    pub async fn account_change_password(
-        &self,
-        call: &Call,
-        bearer: &str,
-        old: &str,
-        new: &str,
-    ) -> Result<UnixMs, Error> {
-        unimplemented!("{call:?} {bearer} {old} {new}")
-    }
-
-    /// `identity.bind`: a guest takes a username and a password. The session stays.
-    pub async fn identity_bind(&self, call: &Call, bearer: &str, credential: Credential) -> Result<OwnAccount, Error> {
-        unimplemented!("{call:?} {bearer} {credential:?}")
-    }
-
-    /// `account.show`, for operators.
-    pub async fn account_show(&self, call: &Call, account: AccountRef) -> Result<AccountView, Error> {
-        unimplemented!("{call:?} {account:?}")
-    }
-
-    /// `account.restrict`, for operators.
-    pub async fn account_restrict(&self, call: &Call, command: Restrict) -> Result<RestrictionView, Error> {
-        unimplemented!("{call:?} {command:?}")
-    }
-
-    /// `account.lift`: end a restriction now.
-    pub async fn account_lift(&self, call: &Call, restriction_id: u64) -> Result<RestrictionView, Error> {
-        unimplemented!("{call:?} {restriction_id}")
-    }
-
-    /// `account.logout`, for operators: revoke every session of an account; answers how many were live.
-    pub async fn account_logout(&self, call: &Call, account: AccountRef) -> Result<u32, Error> {
-        unimplemented!("{call:?} {account:?}")
-    }
-
-    /// `player.logout`, for game servers (Idempotency-Key required): revoke every session of a player of theirs.
-    pub async fn player_logout(&self, call: &Call, game_id: GameId, player_id: PlayerId) -> Result<u32, Error> {
-        unimplemented!("{call:?} {game_id} {player_id}")
-    }
 }

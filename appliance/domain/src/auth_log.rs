@@ -1,7 +1,14 @@
 //! The authentication log: every login, refresh, failure and staff act on an account, kept at least 180 days.
 
+use crate::LearntFrom;
 use crate::ids::{AccountId, GameId, PlayerId, UnixMs};
-use crate::{Call, Error, LearntFrom, Platform};
+
+mod record;
+mod search;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use record::AuthNote;
 
 /// One record, as shown.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -45,18 +52,4 @@ pub enum AuthFilter {
     Ip(std::net::IpAddr),
     /// Opaque device id.
     Device(String),
-}
-
-impl Platform {
-    /// `auth_log.search`: newest first, within `[from_at, until_at)`, at most `limit` (≤ 1000).
-    pub async fn auth_log_search(
-        &self,
-        call: &Call,
-        filter: AuthFilter,
-        from_at: UnixMs,
-        until_at: UnixMs,
-        limit: u32,
-    ) -> Result<Vec<AuthRecord>, Error> {
-        unimplemented!("{call:?} {filter:?} {from_at} {until_at} {limit}")
-    }
 }

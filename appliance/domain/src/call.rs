@@ -73,3 +73,34 @@ pub struct Call {
     /// Present when the caller sent an Idempotency-Key.
     pub idempotency: Option<Idempotency>,
 }
+
+impl std::fmt::Display for Caller {
+    /// As the journal and the auth log name it: `client`, `server:3`, `operator:0`, `platform`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Client => f.write_str("client"),
+            Self::Server { key_id, .. } => write!(f, "server:{key_id}"),
+            Self::Operator { uid } => write!(f, "operator:{uid}"),
+            Self::Platform => f.write_str("platform"),
+        }
+    }
+}
+
+impl Call {
+    /// A call of the platform itself.
+    #[must_use]
+    pub fn platform(request_id: [u8; 16]) -> Self {
+        let address = ClientAddress {
+            ip: None,
+            port: None,
+            learnt_from: LearntFrom::Unnamed,
+        };
+        Self {
+            request_id,
+            caller: Caller::Platform,
+            address,
+            user_agent: None,
+            idempotency: None,
+        }
+    }
+}

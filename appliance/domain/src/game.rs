@@ -3,7 +3,17 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{GameId, PackageId, RealmId, UnixMs};
-use crate::{Call, Error, Platform};
+
+mod games;
+mod packages;
+mod realms;
+#[cfg(test)]
+mod tests;
+
+pub use games::{ACCESS_TOKEN_MS, CORS_ORIGINS_MAX, DEVICE_LIMIT, GAMES_MAX, REFRESH_GRACE_MS, REFRESH_TOKEN_MS};
+pub use packages::{CHANNEL_PARAM_MAX_BYTES, CHANNEL_PARAMS_MAX, CHANNEL_PARAMS_MAX_BYTES, PACKAGES_MAX, PLATFORMS};
+pub use realms::REALMS_MAX;
+pub(crate) use realms::small_id;
 
 /// A realm.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -57,6 +67,20 @@ pub struct GameSettings {
     pub refresh_grace_ms: u64,
     /// Browser origins allowed by CORS, exact, at most 32; `*` for any.
     pub cors_origins: Vec<String>,
+}
+
+impl Default for GameSettings {
+    fn default() -> Self {
+        Self {
+            status: GameStatus::Open,
+            session_policy: SessionPolicy::Replace,
+            device_limit: None,
+            access_token_ms: 24 * 3_600_000,
+            refresh_token_ms: 90 * 24 * 3_600_000,
+            refresh_grace_ms: 30_000,
+            cors_origins: Vec::new(),
+        }
+    }
 }
 
 /// A change of settings: only what is present changes.
@@ -137,54 +161,4 @@ pub struct PackageView {
     pub channel_params: Vec<String>,
     /// Creation.
     pub created_at: UnixMs,
-}
-
-impl Platform {
-    /// `realm.create`.
-    pub async fn realm_create(&self, call: &Call, name: &str, guests_allowed: bool) -> Result<RealmView, Error> {
-        unimplemented!("{call:?} {name} {guests_allowed}")
-    }
-    /// `realm.list`, by id. Realm 1, `default`, exists from the first start.
-    pub async fn realm_list(&self, call: &Call) -> Result<Vec<RealmView>, Error> {
-        unimplemented!("{call:?}")
-    }
-    /// `realm.update`: may guests register?
-    pub async fn realm_update(&self, call: &Call, realm_id: RealmId, guests_allowed: bool) -> Result<RealmView, Error> {
-        unimplemented!("{call:?} {realm_id} {guests_allowed}")
-    }
-    /// `game.create` with default settings and `change` applied.
-    pub async fn game_create(
-        &self,
-        call: &Call,
-        realm_id: RealmId,
-        name: &str,
-        change: GameChange,
-    ) -> Result<GameView, Error> {
-        unimplemented!("{call:?} {realm_id} {name} {change:?}")
-    }
-    /// `game.update`.
-    pub async fn game_update(&self, call: &Call, game_id: GameId, change: GameChange) -> Result<GameView, Error> {
-        unimplemented!("{call:?} {game_id} {change:?}")
-    }
-    /// `game.list`, by id.
-    pub async fn game_list(&self, call: &Call) -> Result<Vec<GameView>, Error> {
-        unimplemented!("{call:?}")
-    }
-    /// `game.show`.
-    pub async fn game_show(&self, call: &Call, game_id: GameId) -> Result<GameView, Error> {
-        unimplemented!("{call:?} {game_id}")
-    }
-    /// `package.create`.
-    pub async fn package_create(&self, call: &Call, command: PackageCreate) -> Result<PackageView, Error> {
-        unimplemented!("{call:?} {command:?}")
-    }
-    /// `package.list` of a game.
-    pub async fn package_list(&self, call: &Call, game_id: GameId) -> Result<Vec<PackageView>, Error> {
-        unimplemented!("{call:?} {game_id}")
-    }
-    /// May a browser page of `origin` call on behalf of some game? From memory; used before admission.
-    #[must_use]
-    pub fn origin_allowed(&self, origin: &str) -> bool {
-        unimplemented!("{origin}")
-    }
 }

@@ -94,3 +94,13 @@ id!(
     /// One login; rises with every session created, so that "all sessions up to N" is an order, not a time.
     SessionId, u64, ID_LIMIT
 );
+
+seawall_storage::key_newtype!(
+    RealmId(u32),
+    GameId(u32),
+    PackageId(u32),
+    KeyId(u32),
+    AccountId(u64),
+    PlayerId(u64),
+    SessionId(u64)
+);

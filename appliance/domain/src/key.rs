@@ -1,7 +1,11 @@
 //! Server keys: what game servers sign with, and the check of a signed call.
 
 use crate::ids::{GameId, KeyId, UnixMs};
-use crate::{Call, Caller, Error, Platform};
+
+mod authenticate;
+mod life;
+#[cfg(test)]
+mod tests;
 
 /// Allowed difference between a call's timestamp and our clock, in seconds.
 pub const SIGNATURE_SKEW_S: u64 = 300;
@@ -60,38 +64,5 @@ impl std::fmt::Debug for KeySecret {
         f.debug_struct("KeySecret")
             .field("key", &self.key)
             .finish_non_exhaustive()
-    }
-}
-
-impl Platform {
-    /// Checks a signed call (HMAC-SHA256 over five lines) and answers who called. From memory, but for the nonce of
-    /// a call that changes something (remembered in memory too, bounded, for twice the skew).
-    pub fn key_authenticate(&self, request: &SignedRequest<'_>) -> Result<Caller, Error> {
-        unimplemented!("{request:?}")
-    }
-
-    /// `key.create`: a new key for some games of one realm.
-    pub async fn key_create(&self, call: &Call, name: &str, games: Vec<GameId>) -> Result<KeySecret, Error> {
-        unimplemented!("{call:?} {name} {games:?}")
-    }
-
-    /// `key.rotate`: a second secret; the old one works for `keep_previous_ms` more (default 7 days).
-    pub async fn key_rotate(
-        &self,
-        call: &Call,
-        key_id: KeyId,
-        keep_previous_ms: Option<u64>,
-    ) -> Result<KeySecret, Error> {
-        unimplemented!("{call:?} {key_id} {keep_previous_ms:?}")
-    }
-
-    /// `key.revoke`: the key stops working now.
-    pub async fn key_revoke(&self, call: &Call, key_id: KeyId) -> Result<KeyView, Error> {
-        unimplemented!("{call:?} {key_id}")
-    }
-
-    /// `key.list`, by id.
-    pub async fn key_list(&self, call: &Call) -> Result<Vec<KeyView>, Error> {
-        unimplemented!("{call:?}")
     }
 }

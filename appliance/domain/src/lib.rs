@@ -5,29 +5,36 @@
 pub mod account;
 pub mod auth_log;
 pub mod call;
+mod catalogue;
 pub mod codes;
+mod credential;
+mod device;
 pub mod error;
 pub mod game;
+pub mod idempotency;
 pub mod identity;
 pub mod ids;
 pub mod import;
 pub mod key;
+mod mirrors;
+mod nonce;
 mod normalise;
 pub mod password;
+mod platform;
 pub mod ports;
 pub mod proof;
 pub mod recipe;
+mod restriction;
 pub mod revocation;
 pub mod session;
+mod start;
+pub mod tables;
 pub mod token;
 pub mod verify;
 
 pub use call::{Call, Caller, ClientAddress, Idempotency, LearntFrom};
 pub use error::{Code, Error, Kind, Param};
 pub use ids::{AccountId, GameId, KeyId, PackageId, PlayerId, RealmId, SessionId, UnixMs};
-
-/// The platform: every operation of the product is a method of this type. Cheap to clone.
-#[derive(Clone)]
-pub struct Platform {
-    // filled by the author of this crate
-}
+pub use mirrors::Mirrors;
+pub use password::HashCost;
+pub use platform::{Counters, Platform, PlatformOptions};

@@ -40,3 +40,16 @@ pub trait HashPool: Send + Sync + 'static {
     /// True while a re-hash may be done inside a login without making others wait.
     fn is_idle(&self) -> bool;
 }
+
+/// What an auth-log port answers later.
+pub type LogFuture<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+
+/// The append-only authentication log. A record is opaque bytes with a few search keys `(kind, hash)`.
+pub trait AuthLog: Send + Sync + 'static {
+    /// Queues a record without waiting; it is synced with the next group. `false` when the queue is full.
+    fn enqueue(&self, record: Vec<u8>, keys: &[(u8, u64)]) -> bool;
+    /// Appends a record; resolves when it is durable.
+    fn append(&self, record: Vec<u8>, keys: &[(u8, u64)]) -> LogFuture<()>;
+    /// Records that carry the key, newest first, at most `limit`. Hashes may collide: the caller looks again.
+    fn search(&self, kind: u8, hash: u64, limit: usize) -> LogFuture<Vec<Vec<u8>>>;
+}

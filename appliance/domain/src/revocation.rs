@@ -2,7 +2,7 @@
 //!
 //! The mirror is filled from the store before the platform is ready and then kept by the store's observers, that is
 //! before the reply of the revoking call is released. Verify asks it and nothing else. It is laid out for ten million
-//! records: entries of 8 or 16 bytes in sharded open-addressing tables, so that a look-up costs the same at any
+//! records: entries of 8 or 24 bytes in sharded open-addressing tables, so that a look-up costs the same at any
 //! size and no shard blocks another. Records end by the sweep that deletes their rows; one that is still here past its
 //! end does no harm, for the tokens it covers have expired.
 
@@ -30,8 +30,8 @@ const REPLACED_BIT: u64 = 1 << 63;
 struct Shard {
     /// Session id and reason in 8 bytes.
     sessions: HashTable<u64>,
-    /// (account, last session covered).
-    accounts: HashTable<(u64, u64)>,
+    /// (account, last session covered, the one session that is exempt or 0).
+    accounts: HashTable<(u64, u64, u64)>,
     players: HashMap<(GameId, PlayerId), SessionId>,
 }
 
@@ -53,11 +53,7 @@ impl RevocationMirror {
     #[must_use]
     pub fn find(&self, session: SessionId, account: AccountId, game: GameId, player: PlayerId) -> Option<Revocation> {
         self.of_session(session)
-            .or_else(|| {
-                self.through_account(account)
-                    .filter(|through| session <= *through)
-                    .map(|_| Revocation::Revoked)
-            })
+            .or_else(|| self.account_covers(account, session).then_some(Revocation::Revoked))
             .or_else(|| {
                 self.through_player(game, player)
                     .filter(|through| session <= *through)
@@ -92,18 +88,15 @@ impl RevocationMirror {
         shrink(&mut shard.sessions);
     }
 
-    /// Records that all sessions of `account` up to `through` are revoked.
-    pub fn put_account(&self, account: AccountId, through: SessionId) {
+    /// Records that all sessions of `account` up to `through` are revoked, but for `except`.
+    pub fn put_account(&self, account: AccountId, through: SessionId, except: Option<SessionId>) {
+        let entry = (account.0, through.0, except.map_or(0, |session| session.0));
         let hash = mix(account.0);
         let Some(shard) = self.shard(hash) else { return };
         let mut shard = shard.write();
         match shard.accounts.find_mut(hash, |old| old.0 == account.0) {
-            Some(old) => old.1 = through.0,
-            None => drop(
-                shard
-                    .accounts
-                    .insert_unique(hash, (account.0, through.0), |old| mix(old.0)),
-            ),
+            Some(old) => *old = entry,
+            None => drop(shard.accounts.insert_unique(hash, entry, |old| mix(old.0))),
         }
     }
 
@@ -170,13 +163,14 @@ impl RevocationMirror {
         })
     }
 
-    fn through_account(&self, account: AccountId) -> Option<SessionId> {
+    fn account_covers(&self, account: AccountId, session: SessionId) -> bool {
         let hash = mix(account.0);
-        let shard = self.shard(hash)?.read();
+        let Some(shard) = self.shard(hash) else { return false };
+        let shard = shard.read();
         shard
             .accounts
             .find(hash, |entry| entry.0 == account.0)
-            .map(|entry| SessionId(entry.1))
+            .is_some_and(|entry| session.0 <= entry.1 && session.0 != entry.2)
     }
 
     fn through_player(&self, game: GameId, player: PlayerId) -> Option<SessionId> {

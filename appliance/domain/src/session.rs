@@ -2,7 +2,17 @@
 
 use crate::account::ClientInfo;
 use crate::ids::{AccountId, GameId, PlayerId, SessionId, UnixMs};
-use crate::{Call, Error, Platform};
+
+pub(crate) mod create;
+pub(crate) mod entry;
+mod list;
+mod logout;
+pub(crate) mod open;
+mod refresh;
+pub(crate) mod revoke;
+#[cfg(test)]
+mod tests;
+pub(crate) mod tokens;
 
 /// What a player proves who they are with. Debug output masks secrets.
 #[derive(Clone, PartialEq, Eq)]
@@ -156,31 +166,4 @@ pub struct DeviceEntry {
     pub first_seen_at: UnixMs,
     /// Last login.
     pub last_seen_at: UnixMs,
-}
-
-impl Platform {
-    /// `session.create`: log in, and register when asked to.
-    pub async fn session_create(&self, call: &Call, command: SessionCreate) -> Result<LoginOutcome, Error> {
-        unimplemented!("{call:?} {command:?}")
-    }
-
-    /// `session.refresh`: exchange a refresh token for the next pair.
-    pub async fn session_refresh(&self, call: &Call, refresh_token: &str) -> Result<Refreshed, Error> {
-        unimplemented!("{call:?} {refresh_token}")
-    }
-
-    /// `session.logout`: revoke the bearer's session, or all sessions of the account. Answers the server time.
-    pub async fn session_logout(&self, call: &Call, bearer: &str, everywhere: bool) -> Result<UnixMs, Error> {
-        unimplemented!("{call:?} {bearer} {everywhere}")
-    }
-
-    /// `session.list`: live sessions of the bearer's account, newest first, at most 100.
-    pub async fn session_list(&self, call: &Call, bearer: &str) -> Result<(Vec<SessionEntry>, UnixMs), Error> {
-        unimplemented!("{call:?} {bearer}")
-    }
-
-    /// `device.list`: devices of the bearer's account, newest first, at most 100.
-    pub async fn device_list(&self, call: &Call, bearer: &str) -> Result<(Vec<DeviceEntry>, UnixMs), Error> {
-        unimplemented!("{call:?} {bearer}")
-    }
 }

@@ -4,7 +4,12 @@
 use crate::account::RestrictionView;
 use crate::ids::{AccountId, GameId, PackageId, PlayerId, SessionId, UnixMs};
 use crate::proof::Proof;
-use crate::{Call, Error, Platform};
+
+mod answer;
+#[cfg(test)]
+mod tests;
+
+pub use answer::VERIFY_BATCH_MAX;
 
 /// Why a token is proven invalid; the first that applies, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -24,6 +29,22 @@ pub enum InvalidReason {
     Revoked,
     /// Valid, but for another player than the caller expects.
     PlayerMismatch,
+}
+
+impl InvalidReason {
+    /// Its name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Forged => "forged",
+            Self::WrongGame => "wrong_game",
+            Self::Expired => "expired",
+            Self::Replaced => "replaced",
+            Self::Revoked => "revoked",
+            Self::PlayerMismatch => "player_mismatch",
+        }
+    }
 }
 
 /// How sure a `Valid` is.
@@ -86,16 +107,4 @@ pub enum Verified {
         /// When to try again.
         retry_after_ms: u64,
     },
-}
-
-impl Platform {
-    /// `session.verify`: check one token. Never touches a disk, never waits, and is therefore not async.
-    pub fn session_verify(&self, call: &Call, token: &str, player_id: Option<PlayerId>) -> Verified {
-        unimplemented!("{call:?} {token} {player_id:?}")
-    }
-
-    /// `session.verify_batch`: check up to 500 tokens, answers in order.
-    pub fn session_verify_batch(&self, call: &Call, tokens: &[String]) -> Result<Vec<Verified>, Error> {
-        unimplemented!("{call:?} {tokens:?}")
-    }
 }

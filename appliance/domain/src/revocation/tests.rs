@@ -36,12 +36,22 @@ fn a_later_record_of_the_same_session_takes_over() {
 #[test]
 fn an_account_record_covers_its_sessions_up_to_the_bound() {
     let mirror = RevocationMirror::default();
-    mirror.put_account(AccountId(9), SessionId(100));
+    mirror.put_account(AccountId(9), SessionId(100), None);
     assert_eq!(find(&mirror, 100, 9, 1), Some(Revocation::Revoked));
     assert_eq!(find(&mirror, 101, 9, 1), None);
     assert_eq!(find(&mirror, 100, 8, 1), None);
     mirror.drop_account(AccountId(9));
     assert_eq!(find(&mirror, 100, 9, 1), None);
+}
+
+#[test]
+fn an_account_record_may_exempt_one_session() {
+    let mirror = RevocationMirror::default();
+    mirror.put_account(AccountId(9), SessionId(100), Some(SessionId(50)));
+    assert_eq!(find(&mirror, 50, 9, 1), None);
+    assert_eq!(find(&mirror, 49, 9, 1), Some(Revocation::Revoked));
+    mirror.put_account(AccountId(9), SessionId(101), None);
+    assert_eq!(find(&mirror, 50, 9, 1), Some(Revocation::Revoked));
 }
 
 #[test]
@@ -57,7 +67,7 @@ fn a_player_record_covers_its_sessions_in_its_game_only() {
 #[test]
 fn a_session_record_tells_its_own_reason_before_the_account_s() {
     let mirror = RevocationMirror::default();
-    mirror.put_account(AccountId(1), SessionId(10));
+    mirror.put_account(AccountId(1), SessionId(10), None);
     mirror.put_session(SessionId(5), Revocation::Replaced);
     assert_eq!(find(&mirror, 5, 1, 1), Some(Revocation::Replaced));
 }
@@ -111,7 +121,7 @@ proptest! {
                     sessions.remove(&id);
                 }
                 Step::Account(id, through) => {
-                    mirror.put_account(AccountId(id), SessionId(through));
+                    mirror.put_account(AccountId(id), SessionId(through), None);
                     accounts.insert(id, through);
                 }
                 Step::DropAccount(id) => {

@@ -1,0 +1,138 @@
+//! What must be answered from memory, kept equal to the store by its observers: the catalogue, the revocations and
+//! the restrictions.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use seawall_storage::{Key, OpenOptions, ReadError, Record, Span, Table, View};
+
+use crate::catalogue::Catalogue;
+use crate::ids::UnixMs;
+use crate::restriction::RestrictionMirror;
+use crate::revocation::RevocationMirror;
+use crate::tables::catalogue::{GAMES, KEYS, MAC_KEYS, PACKAGES, REALMS};
+use crate::tables::restriction::RESTRICTIONS;
+use crate::tables::session::{ACCOUNT_REVOCATIONS, PLAYER_REVOCATIONS, SESSION_REVOCATIONS};
+
+/// Rows read at a time while loading.
+const LOAD_PAGE_ROWS: usize = 5_000;
+
+/// The mirrors. Made before the store is opened, attached to its options, then given to the platform.
+#[derive(Clone, Default)]
+pub struct Mirrors {
+    set: Arc<Set>,
+}
+
+#[derive(Default)]
+struct Set {
+    catalogue: ArcSwap<Catalogue>,
+    revocations: RevocationMirror,
+    restrictions: RestrictionMirror,
+}
+
+impl Mirrors {
+    /// Has the store tell the mirrors of every change, before the change is answered.
+    #[must_use]
+    pub fn attach(&self, options: OpenOptions) -> OpenOptions {
+        let with = |change: fn(&Set, &dyn Fn(&mut Catalogue))| {
+            let set = Arc::clone(&self.set);
+            move |apply: &dyn Fn(&mut Catalogue)| change(&set, apply)
+        };
+        let catalogue = || with(Set::change_catalogue);
+        let (realms, games, packages, keys, mac_keys) =
+            (catalogue(), catalogue(), catalogue(), catalogue(), catalogue());
+        let (sessions, accounts, players, restrictions) = (self.clone(), self.clone(), self.clone(), self.clone());
+        options
+            .observe(&REALMS, move |id, row| {
+                realms(&|catalogue| catalogue.set_realm(*id, row))
+            })
+            .observe(&GAMES, move |id, row| games(&|catalogue| catalogue.set_game(*id, row)))
+            .observe(&PACKAGES, move |id, row| {
+                packages(&|catalogue| catalogue.set_package(*id, row))
+            })
+            .observe(&KEYS, move |id, row| keys(&|catalogue| catalogue.set_key(*id, row)))
+            .observe(&MAC_KEYS, move |id, row| {
+                mac_keys(&|catalogue| catalogue.set_mac_key(*id, row))
+            })
+            .observe(&SESSION_REVOCATIONS, move |id, row| match row {
+                Some(row) => sessions.revocations().put_session(*id, row.reason),
+                None => sessions.revocations().drop_session(*id),
+            })
+            .observe(&ACCOUNT_REVOCATIONS, move |id, row| match row {
+                Some(row) => accounts
+                    .revocations()
+                    .put_account(*id, row.through_session, row.except_session),
+                None => accounts.revocations().drop_account(*id),
+            })
+            .observe(&PLAYER_REVOCATIONS, move |(game, player), row| match row {
+                Some(row) => players.revocations().put_player(*game, *player, row.through_session),
+                None => players.revocations().drop_player(*game, *player),
+            })
+            .observe(&RESTRICTIONS, move |id, row| match row {
+                Some(row) => restrictions.restrictions().put(*id, row),
+                None => restrictions.restrictions().forget(*id),
+            })
+    }
+
+    /// Fills the mirrors from a snapshot. Nothing may be written meanwhile.
+    pub(crate) fn load(&self, view: &View<'_>, now_at: UnixMs) -> Result<(), ReadError> {
+        let mut catalogue = Catalogue::default();
+        each(view, &REALMS, |id, row| catalogue.set_realm(id, Some(&row)))?;
+        each(view, &GAMES, |id, row| catalogue.set_game(id, Some(&row)))?;
+        each(view, &PACKAGES, |id, row| catalogue.set_package(id, Some(&row)))?;
+        each(view, &KEYS, |id, row| catalogue.set_key(id, Some(&row)))?;
+        each(view, &MAC_KEYS, |id, row| catalogue.set_mac_key(id, Some(&row)))?;
+        self.set.catalogue.store(Arc::new(catalogue));
+        each(view, &SESSION_REVOCATIONS, |id, row| {
+            self.revocations().put_session(id, row.reason)
+        })?;
+        each(view, &ACCOUNT_REVOCATIONS, |id, row| {
+            self.revocations()
+                .put_account(id, row.through_session, row.except_session)
+        })?;
+        each(view, &PLAYER_REVOCATIONS, |(game, player), row| {
+            self.revocations().put_player(game, player, row.through_session)
+        })?;
+        each(view, &RESTRICTIONS, |id, row| {
+            if row.until_at.is_none_or(|until| now_at < until) {
+                self.restrictions().put(id, &row);
+            }
+        })
+    }
+
+    pub(crate) fn catalogue(&self) -> Guard<Arc<Catalogue>> {
+        self.set.catalogue.load()
+    }
+
+    pub(crate) fn revocations(&self) -> &RevocationMirror {
+        &self.set.revocations
+    }
+
+    pub(crate) fn restrictions(&self) -> &RestrictionMirror {
+        &self.set.restrictions
+    }
+}
+
+impl Set {
+    /// Replaces the snapshot by a changed copy: rare, and a few thousand pointers.
+    fn change_catalogue(&self, apply: &dyn Fn(&mut Catalogue)) {
+        let mut next = Catalogue::clone(&self.catalogue.load());
+        apply(&mut next);
+        self.catalogue.store(Arc::new(next));
+    }
+}
+
+/// Visits all rows of a table in pages.
+pub(crate) fn each<K: Key, V: Record>(
+    view: &View<'_>,
+    table: &'static Table<K, V>,
+    mut visit: impl FnMut(K, V),
+) -> Result<(), ReadError> {
+    let mut next = Some(Span::all());
+    while let Some(span) = next {
+        let page = view.scan(table, &span, LOAD_PAGE_ROWS)?;
+        page.rows.into_iter().for_each(|(key, row)| visit(key, row));
+        next = page.next;
+    }
+    Ok(())
+}
