@@ -29,6 +29,8 @@ pub mod revocation;
 pub mod session;
 mod start;
 pub mod tables;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod token;
 pub mod verify;
 
