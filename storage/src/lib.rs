@@ -31,6 +31,7 @@ mod options;
 mod overlay;
 mod readers;
 mod record;
+mod segment;
 mod sequencer;
 mod shared;
 mod span;
@@ -55,6 +56,10 @@ pub use open::{OpenError, OpenFailure};
 pub use options::{FatalFn, MemoryBudget, OpenOptions, ProgressFn};
 pub use readers::Query;
 pub use record::{Record, decode_body, decode_record, decode_row, encode_record};
+pub use segment::{
+    Append, AppendError, SEGMENT_KEYS_MAX, SEGMENT_RECORD_MAX_BYTES, SearchKey, SegmentHit, SegmentLog, SegmentOptions,
+    SegmentPage, SegmentPosition, SegmentRecord, SegmentStats,
+};
 pub use span::{EngineRange, Span};
 pub use stamp::{BootClock, Stamp};
 pub use stats::{Stats, TableStats};
