@@ -4,7 +4,16 @@
 //! import's progress, so that a killed import resumes exactly where it stood and a repeated one changes nothing.
 
 use crate::ids::{RealmId, UnixMs};
-use crate::{Call, Error, Platform};
+
+mod apply;
+mod chunk;
+mod export;
+pub mod line;
+mod life;
+mod row;
+#[cfg(test)]
+mod tests;
+mod time;
 
 /// Largest chunk.
 pub const CHUNK_MAX_BYTES: usize = 1 << 20;
@@ -72,39 +81,4 @@ pub struct BadLine {
     pub line: u64,
     /// What is wrong; never repeats a password, hash or phone.
     pub reason: String,
-}
-
-impl Platform {
-    /// `import.begin`: start, or say where the import of the same file stands.
-    pub async fn import_begin(&self, call: &Call, command: ImportBegin) -> Result<ImportProgress, Error> {
-        unimplemented!("{call:?} {command:?}")
-    }
-
-    /// `import.chunk`: whole lines, starting at `offset_bytes` (the import's progress, else `import.conflict`).
-    pub async fn import_chunk(
-        &self,
-        call: &Call,
-        import_id: &str,
-        offset_bytes: u64,
-        lines: Vec<u8>,
-    ) -> Result<(ImportProgress, Vec<BadLine>), Error> {
-        unimplemented!("{call:?} {import_id} {offset_bytes} {}", lines.len())
-    }
-
-    /// `import.finalize`: forget old hashes, peppers and the import's progress.
-    pub async fn import_finalize(&self, call: &Call, import_id: &str) -> Result<ImportProgress, Error> {
-        unimplemented!("{call:?} {import_id}")
-    }
-
-    /// `account.export`: accounts changed since `cursor` as NDJSON lines of the import's own format, oldest change
-    /// first, at most `limit` (≤ 5000), and the next cursor (equal to the given one at the end).
-    pub async fn account_export(
-        &self,
-        call: &Call,
-        realm_id: RealmId,
-        cursor: Option<&str>,
-        limit: u32,
-    ) -> Result<(Vec<String>, String), Error> {
-        unimplemented!("{call:?} {realm_id} {cursor:?} {limit}")
-    }
 }

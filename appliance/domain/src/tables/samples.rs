@@ -300,5 +300,6 @@ pub fn import() -> ImportRow {
         started_at: AT,
         finalized_at: None,
         finalize_cursor: 0,
+        pepper_needed: false,
     }
 }

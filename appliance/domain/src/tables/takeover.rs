@@ -65,6 +65,8 @@ pub struct ImportRow {
     pub finalized_at: Option<UnixMs>,
     /// Last account whose old hashes finalize has looked at; it works in pages and may be repeated.
     pub finalize_cursor: u64,
+    /// An account before the cursor still needs the pepper.
+    pub pepper_needed: bool,
 }
 
 impl Record for ImportRow {

@@ -1,0 +1,250 @@
+//! Writing a batch of rows and the import's progress in one transaction. Newest `changed_at` wins; a name that is
+//! somebody else's refuses its line and nothing else.
+
+use seawall_storage::{Span, Tx};
+
+use super::row::{Ban, Name, Row};
+use super::{BadLine, ImportProgress};
+use crate::account::Action;
+use crate::account::restrict::{put_restriction, restrictions_in};
+use crate::codes::{IMPORT_CONFLICT, IMPORT_UNKNOWN};
+use crate::error::Error;
+use crate::ids::{AccountId, RealmId, UnixMs};
+use crate::tables::account::{ACCOUNTS, AccountRow, CREDENTIALS, CredentialRow, IDENTITIES, IDENTITIES_BY_ACCOUNT, IdentityRow, ImportedFrom, StoredPassword};
+use crate::tables::restriction::{RESTRICTIONS, RestrictionRow, SubjectRow};
+use crate::tables::takeover::{IMPORTED_UIDS, IMPORTS, ImportRow};
+
+/// Some lines that lie one after the other in the file, at most one transaction's worth.
+#[derive(Clone, Default)]
+pub(super) struct Batch {
+    pub(super) start_bytes: u64,
+    pub(super) end_bytes: u64,
+    pub(super) lines: u64,
+    pub(super) refused: u64,
+    pub(super) rows: Vec<Row>,
+}
+
+/// How a row ended.
+enum Ended {
+    Created,
+    Updated,
+    Unchanged,
+    Refused(String),
+}
+
+/// Applies a batch that begins where the import stands.
+pub(super) fn apply_batch(tx: &mut Tx<'_>, import_id: [u8; 16], batch: &Batch) -> Result<(ImportProgress, Vec<BadLine>), Error> {
+    let mut import = tx.get(&IMPORTS, &import_id)?.ok_or_else(|| IMPORT_UNKNOWN.error())?;
+    if import.offset_bytes != batch.start_bytes || import.finalized_at.is_some() {
+        return Err(IMPORT_CONFLICT.error().with_number("offset_bytes", import.offset_bytes));
+    }
+    let mut bad = Vec::new();
+    let mut highest_uid = 0;
+    for row in &batch.rows {
+        match apply_row(tx, &import, import_id, row)? {
+            Ended::Created => {
+                import.created += 1;
+                highest_uid = highest_uid.max(row.uid);
+            }
+            Ended::Updated => import.updated += 1,
+            Ended::Unchanged => import.unchanged += 1,
+            Ended::Refused(reason) => {
+                import.refused += 1;
+                bad.push(BadLine { line: row.line, reason });
+            }
+        }
+    }
+    if highest_uid > 0 && !import.dry_run {
+        tx.raise_counter("id", highest_uid)?;
+    }
+    import.offset_bytes = batch.end_bytes;
+    import.lines += batch.lines;
+    import.refused += batch.refused;
+    tx.put(&IMPORTS, &import_id, &import)?;
+    Ok((progress(import_id, &import), bad))
+}
+
+/// Where an import stands.
+pub(super) fn progress(import_id: [u8; 16], row: &ImportRow) -> ImportProgress {
+    ImportProgress {
+        import_id: format!("{:032x}", u128::from_be_bytes(import_id)),
+        offset_bytes: row.offset_bytes,
+        lines: row.lines,
+        created: row.created,
+        updated: row.updated,
+        unchanged: row.unchanged,
+        refused: row.refused,
+        finalized_at: row.finalized_at,
+    }
+}
+
+fn apply_row(tx: &mut Tx<'_>, import: &ImportRow, import_id: [u8; 16], row: &Row) -> Result<Ended, Error> {
+    let known = find(tx, import.realm_id, row.uid)?;
+    if let Some((_, account)) = &known
+        && !is_newer(account, row)
+    {
+        return Ok(Ended::Unchanged);
+    }
+    let own_id = known.as_ref().map(|(id, _)| *id);
+    for name in &row.names {
+        if let Some(identity) = tx.get(&IDENTITIES, &name.key)?
+            && Some(identity.account_id) != own_id
+        {
+            return Ok(Ended::Refused(format!("{} is taken by account {}", name.kind.name(), identity.account_id)));
+        }
+    }
+    if import.dry_run {
+        return Ok(if own_id.is_some() { Ended::Updated } else { Ended::Created });
+    }
+    match known {
+        Some((id, account)) => update(tx, import_id, row, id, account).map(|()| Ended::Updated),
+        None => create(tx, import, import_id, row).map(|()| Ended::Created),
+    }
+}
+
+/// The account that was taken over under a uid: the one of that id, or the one noted when the id was somebody else's.
+fn find(tx: &mut Tx<'_>, realm: RealmId, uid: u64) -> Result<Option<(AccountId, AccountRow)>, Error> {
+    let is_it = |account: &AccountRow| account.realm_id == realm && account.imported.as_ref().is_some_and(|imported| imported.uid == uid);
+    let Some(account) = tx.get(&ACCOUNTS, &AccountId(uid))? else { return Ok(None) };
+    if is_it(&account) {
+        return Ok(Some((AccountId(uid), account)));
+    }
+    let Some(id) = tx.get(&IMPORTED_UIDS, &(realm, uid))? else { return Ok(None) };
+    Ok(tx.get(&ACCOUNTS, &id)?.map(|account| (id, account)))
+}
+
+/// Whether the line says something newer than what is stored, be it of an earlier import or of a change made here.
+fn is_newer(account: &AccountRow, row: &Row) -> bool {
+    let Some(imported) = &account.imported else { return false };
+    match row.changed_at {
+        Some(changed_at) => changed_at > account.changed_at,
+        None => account.changed_at == imported.source_changed_at && imported.line_digest != row.digest,
+    }
+}
+
+fn create(tx: &mut Tx<'_>, import: &ImportRow, import_id: [u8; 16], row: &Row) -> Result<(), Error> {
+    let now_at = tx.now_at();
+    let id = match tx.exists(&ACCOUNTS, &AccountId(row.uid))? {
+        false => AccountId(row.uid),
+        true => {
+            let id = AccountId(tx.next_id("id")?);
+            tx.put(&IMPORTED_UIDS, &(import.realm_id, row.uid), &id)?;
+            id
+        }
+    };
+    let changed_at = row.changed_at.unwrap_or(now_at);
+    let account = AccountRow {
+        realm_id: import.realm_id,
+        change_seq: tx.next_id("account_change")?,
+        is_deleted: row.is_deleted,
+        username: row.username.clone(),
+        created_at: row.register_at.unwrap_or(now_at),
+        changed_at,
+        imported: Some(ImportedFrom { uid: row.uid, uid_is_player_id: import.uid_is_player_id, source_changed_at: changed_at, line_digest: row.digest }),
+        origin: row.origin.clone(),
+        merged_into: None,
+        person_id: None,
+    };
+    tx.put(&ACCOUNTS, &id, &account)?;
+    for name in &row.names {
+        put_name(tx, id, name, account.created_at)?;
+    }
+    if let Some(stored) = &row.password {
+        tx.put(&CREDENTIALS, &id, &CredentialRow { version: 1, stored: stored.clone(), old: None, changed_at })?;
+    }
+    match &row.ban {
+        Some(ban) => put_ban(tx, import_id, id, ban).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn put_name(tx: &mut Tx<'_>, account_id: AccountId, name: &Name, created_at: UnixMs) -> Result<(), Error> {
+    let row = IdentityRow { account_id, issuer: name.issuer.clone(), subject: name.subject.clone(), created_at };
+    Ok(tx.put(&IDENTITIES, &name.key, &row)?)
+}
+
+fn put_ban(tx: &mut Tx<'_>, import_id: [u8; 16], account: AccountId, ban: &Ban) -> Result<u64, Error> {
+    let now_at = tx.now_at();
+    let row = RestrictionRow {
+        subject: SubjectRow::Account(account),
+        action: Action::Login,
+        game_id: None,
+        from_at: now_at,
+        until_at: ban.until_at,
+        reason: ban.reason.clone(),
+        message: ban.message.clone(),
+        ticket: None,
+        created_at: now_at,
+        created_by: format!("import:{:032x}", u128::from_be_bytes(import_id)),
+    };
+    put_restriction(tx, &row)
+}
+
+fn update(tx: &mut Tx<'_>, import_id: [u8; 16], row: &Row, id: AccountId, account: AccountRow) -> Result<(), Error> {
+    let now_at = tx.now_at();
+    replace_names(tx, id, &row.names, now_at)?;
+    if let Some(stored) = &row.password {
+        replace_password(tx, id, stored, row.changed_at.unwrap_or(now_at))?;
+    }
+    replace_ban(tx, import_id, id, row.ban.as_ref())?;
+    let changed_at = row.changed_at.unwrap_or(now_at);
+    let imported = account.imported.map(|imported| ImportedFrom { source_changed_at: changed_at, line_digest: row.digest, ..imported });
+    let account = AccountRow {
+        change_seq: tx.next_id("account_change")?,
+        is_deleted: row.is_deleted,
+        username: row.username.clone().or(account.username),
+        created_at: row.register_at.unwrap_or(account.created_at),
+        changed_at,
+        imported,
+        origin: if row.origin.is_empty() { account.origin } else { row.origin.clone() },
+        ..account
+    };
+    Ok(tx.put(&ACCOUNTS, &id, &account)?)
+}
+
+/// A name of the same kind and issuer with another subject gives way; kinds the line does not name stay.
+fn replace_names(tx: &mut Tx<'_>, id: AccountId, names: &[Name], now_at: UnixMs) -> Result<(), Error> {
+    for key in tx.index(&IDENTITIES_BY_ACCOUNT, &Span::prefix(&id), crate::account::own::IDENTITIES_MAX)? {
+        let Some(old) = tx.get(&IDENTITIES, &key)? else { continue };
+        let gives_way = |name: &&Name| name.kind as u8 == key.1 && name.issuer == old.issuer;
+        if names.iter().any(|name| gives_way(&name)) && !names.iter().any(|name| name.key == key) {
+            tx.delete(&IDENTITIES, &key)?;
+        }
+    }
+    for name in names {
+        if !tx.exists(&IDENTITIES, &name.key)? {
+            put_name(tx, id, name, now_at)?;
+        }
+    }
+    Ok(())
+}
+
+fn replace_password(tx: &mut Tx<'_>, id: AccountId, stored: &StoredPassword, changed_at: UnixMs) -> Result<(), Error> {
+    let known = tx.get(&CREDENTIALS, &id)?;
+    // The same old hash again: what was made of it here stays.
+    if known.as_ref().is_some_and(|known| known.stored == *stored || known.old.as_ref() == Some(stored)) {
+        return Ok(());
+    }
+    let version = known.map_or(0, |known| known.version).saturating_add(1);
+    Ok(tx.put(&CREDENTIALS, &id, &CredentialRow { version, stored: stored.clone(), old: None, changed_at })?)
+}
+
+/// Makes the restriction of imports what the line says; restrictions made here are not touched.
+fn replace_ban(tx: &mut Tx<'_>, import_id: [u8; 16], id: AccountId, ban: Option<&Ban>) -> Result<(), Error> {
+    let now_at = tx.now_at();
+    let mut stands = false;
+    for (restriction, row) in restrictions_in(tx, &SubjectRow::Account(id))? {
+        if !row.created_by.starts_with("import:") || row.until_at.is_some_and(|until| until <= now_at) {
+            continue;
+        }
+        if ban.is_some_and(|ban| ban.until_at == row.until_at && ban.reason == row.reason && ban.message == row.message) {
+            stands = true;
+        } else {
+            tx.put(&RESTRICTIONS, &restriction, &RestrictionRow { until_at: Some(now_at), ..row })?;
+        }
+    }
+    match ban {
+        Some(ban) if !stands => put_ban(tx, import_id, id, ban).map(drop),
+        _ => Ok(()),
+    }
+}
