@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::catalog::{Catalog, bare_key, number_of, row_key, table_space};
 use crate::error::TxError;
+#[cfg(test)]
 use crate::frame::Frame;
 use crate::keyring::KeyRing;
 use crate::overlay::{Layers, Overlay};
@@ -103,10 +104,11 @@ impl Rules<'_> {
         }
     }
 
-    /// All row changes of a frame on top of `below`.
+    /// All row changes of a frame on top of `below`: the way frames will be applied where they arrive.
     ///
     /// # Errors
     /// [`TxError::UnknownTable`] for a table this build does not have: the caller must halt, never skip.
+    #[cfg(test)]
     pub(crate) fn frame_rows(&self, below: Layers<'_>, frame: &Frame<'_>) -> Result<Overlay, TxError> {
         let mut own = Overlay::default();
         for change in frame.transactions.iter().flat_map(|tx| &tx.rows) {

@@ -4,6 +4,7 @@ use hashbrown::HashMap;
 
 use crate::engine::Space;
 use crate::error::CodecError;
+use crate::key::Key as _;
 use crate::limits::RESERVED_TABLES;
 use crate::table::{IndexDef, Preset, TableDef};
 
@@ -21,6 +22,7 @@ pub(crate) const DECLARED_TABLE: u16 = 5;
 /// Description of the counters, for statistics and verification.
 pub(crate) static COUNTERS: TableDef = TableDef {
     preset: Preset::Small,
+    check: |_, value| u64::decode(value).map(drop),
     ..TableDef::new(
         COUNTER_TABLE,
         "counters",

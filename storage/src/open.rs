@@ -128,11 +128,11 @@ pub struct OpenError {
 }
 
 impl OpenError {
-    fn new(failure: OpenFailure, file: &Path, reason: impl ToString) -> Self {
+    fn new(failure: OpenFailure, file: &Path, reason: impl Into<String>) -> Self {
         Self {
             failure,
             file: file.to_owned(),
-            reason: reason.to_string(),
+            reason: reason.into(),
         }
     }
 
@@ -141,13 +141,13 @@ impl OpenError {
             EngineError::Corrupt(_) => OpenFailure::EngineDamaged,
             EngineError::Io(_) | EngineError::Busy(_) => OpenFailure::Io,
         };
-        Self::new(failure, file, error)
+        Self::new(failure, file, error.to_string())
     }
 
     fn row(file: &Path, error: &TxError) -> Self {
         match error {
             TxError::Engine(error) => Self::engine(file, error),
-            other => Self::new(OpenFailure::EngineDamaged, file, other),
+            other => Self::new(OpenFailure::EngineDamaged, file, other.to_string()),
         }
     }
 
@@ -157,7 +157,7 @@ impl OpenError {
         } else {
             OpenFailure::Io
         };
-        Self::new(failure, file, error)
+        Self::new(failure, file, error.to_string())
     }
 }
 
@@ -174,7 +174,7 @@ impl Store {
     /// # Errors
     /// [`OpenError`] with a stable code, the file, the reason and advice.
     pub fn open(dir: &Path, options: OpenOptions) -> Result<Self, OpenError> {
-        let io = |error: std::io::Error| OpenError::new(OpenFailure::Io, dir, error);
+        let io = |error: std::io::Error| OpenError::new(OpenFailure::Io, dir, error.to_string());
         files::create_dir(dir).map_err(io)?;
         let lock = files::lock_dir(dir).map_err(io)?;
         let lock = lock.ok_or_else(|| OpenError::new(OpenFailure::Locked, dir, "another process uses it"))?;
@@ -205,8 +205,8 @@ impl Store {
         control
             .write()
             .map_err(|error| OpenError::control(&places.control, &error))?;
-        let node =
-            NodeStore::open(&places.node).map_err(|error| OpenError::new(OpenFailure::Io, &places.node, error))?;
+        let node = NodeStore::open(&places.node)
+            .map_err(|error| OpenError::new(OpenFailure::Io, &places.node, error.to_string()))?;
 
         let identity = Identity {
             cluster_id: control.state.cluster_id,
@@ -264,7 +264,7 @@ fn open_engine(
         progress("opening the engine");
         return RocksEngine::open(&places.engine, memory, false).map_err(failed);
     }
-    let io = |error: std::io::Error| OpenError::new(OpenFailure::Io, &places.engine, error);
+    let io = |error: std::io::Error| OpenError::new(OpenFailure::Io, &places.engine, error.to_string());
     if places.engine.exists() {
         // A first start that was interrupted: nothing in here was ever acknowledged.
         std::fs::remove_dir_all(&places.engine).map_err(io)?;

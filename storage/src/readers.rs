@@ -141,11 +141,11 @@ mod tests {
         let (started, running) = mpsc::channel();
         for _ in 0..READER_THREADS {
             let (blocked, started) = (blocked.clone(), started.clone());
-            let _ = readers.query(LONG, move || {
+            drop(readers.query(LONG, move || {
                 started.send(()).unwrap();
                 let _ = blocked.lock().map(|blocked| blocked.recv());
                 Ok(())
-            });
+            }));
             running.recv_timeout(LONG).unwrap();
         }
         release

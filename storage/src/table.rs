@@ -4,6 +4,8 @@
 use std::marker::PhantomData;
 
 use crate::error::CodecError;
+use crate::key::Key;
+use crate::record::{Record, decode_row};
 
 /// How a table is used, which decides where and how the engine keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,7 +77,14 @@ pub struct TableDef {
     pub doc: &'static str,
     /// Its indexes.
     pub indexes: &'static [IndexDef],
+    /// Length of every key in bytes; set by [`table`].
+    pub key_width: usize,
+    /// Whether key and unsealed value decode; set by [`table`].
+    pub check: CheckFn,
 }
+
+/// Decodes a row and says what is wrong with it: `(key, unsealed value)`.
+pub type CheckFn = fn(&[u8], &[u8]) -> Result<(), CodecError>;
 
 /// A table with the types of its key and record.
 #[derive(Debug)]
@@ -86,11 +95,19 @@ pub struct Table<K, V> {
 }
 
 /// Declares a table: `pub static ACCOUNTS: Table<AccountId, Account> = table(TableDef { … });`
-pub const fn table<K, V>(def: TableDef) -> Table<K, V> {
+pub const fn table<K: Key, V: Record>(def: TableDef) -> Table<K, V> {
     Table {
-        def,
+        def: TableDef {
+            key_width: K::WIDTH,
+            check: check_row::<K, V>,
+            ..def
+        },
         types: PhantomData,
     }
+}
+
+fn check_row<K: Key, V: Record>(key: &[u8], value: &[u8]) -> Result<(), CodecError> {
+    decode_row::<K, V>(key, value).map(drop)
 }
 
 /// An index with the types of a full emitted prefix and of the primary key.
@@ -136,6 +153,8 @@ impl TableDef {
             retention: Retention::Forever,
             doc,
             indexes: &[],
+            key_width: 0,
+            check: |_, _| Ok(()),
         }
     }
 }

@@ -29,6 +29,9 @@ pub struct Tx<'a> {
     failure: Option<TxError>,
 }
 
+/// Full key and stored value.
+pub(crate) type StoredRow = (Vec<u8>, Vec<u8>);
+
 /// What a finished transaction leaves to the sequencer.
 pub(crate) struct TxOutcome {
     pub(crate) own: Overlay,
@@ -254,7 +257,7 @@ impl<'a> Tx<'a> {
         number: u16,
         span: &Span,
         rows_max: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, TxError> {
+    ) -> Result<Vec<StoredRow>, TxError> {
         if self.rules.catalog.table(table.number).is_none() {
             return Err(TxError::UnknownTable(table.number));
         }

@@ -13,7 +13,7 @@ use crate::limits::{SCAN_MAX_BYTES, SCAN_MAX_ROWS};
 use crate::record::{Record, decode_record};
 use crate::span::Span;
 use crate::table::{Index, Table, TableDef};
-use crate::tx::{decode_pair, full_key, primary_key};
+use crate::tx::{StoredRow, decode_pair, full_key, primary_key};
 
 /// A snapshot. Hold it for seconds at most.
 pub struct View<'a> {
@@ -65,7 +65,7 @@ impl<'a> View<'a> {
     ) -> Result<Page<(K, V)>, ReadError> {
         self.registered(&table.def)?;
         let page = self.page(table_space(&table.def), table.def.number, span, limit)?;
-        let decode = |(full, stored): (Vec<u8>, Vec<u8>)| decode_pair(&self.rules, &table.def, &full, stored);
+        let decode = |(full, stored): StoredRow| decode_pair(&self.rules, &table.def, &full, stored);
         let rows = page.rows.into_iter().map(decode).collect::<Result<Vec<_>, _>>()?;
         Ok(Page { rows, next: page.next })
     }
@@ -129,15 +129,9 @@ impl<'a> View<'a> {
         }
     }
 
-    fn page(
-        &self,
-        space: Space,
-        number: u16,
-        span: &Span,
-        limit: usize,
-    ) -> Result<Page<(Vec<u8>, Vec<u8>)>, ReadError> {
+    fn page(&self, space: Space, number: u16, span: &Span, limit: usize) -> Result<Page<StoredRow>, ReadError> {
         let (limit, mut bytes, mut full) = (limit.min(SCAN_MAX_ROWS), 0, false);
-        let mut rows: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut rows: Vec<StoredRow> = Vec::new();
         self.rows.scan(space, &span.numbered(number), &mut |key, value| {
             full = rows.len() >= limit || bytes >= SCAN_MAX_BYTES;
             if full {

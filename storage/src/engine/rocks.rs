@@ -266,9 +266,9 @@ impl EngineView for RocksView<'_> {
         }
         let mut rows = self.snapshot.raw_iterator_cf_opt(self.engine.space(space)?, reads);
         if range.backward {
-            rows.seek_to_last()
+            rows.seek_to_last();
         } else {
-            rows.seek_to_first()
+            rows.seek_to_first();
         }
         while let Some((key, value)) = rows.item() {
             if let ControlFlow::Break(()) = visit(key, value) {

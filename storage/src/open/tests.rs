@@ -248,7 +248,7 @@ fn a_damaged_or_missing_or_additional_frame_is_refused() {
     assert_eq!(failure(dir.path()), OpenFailure::JournalDamaged);
     let dir = filled();
     tamper(dir.path(), |engine| {
-        engine.commit(&[BatchOp::Delete(Space::Journal, &last)]).unwrap()
+        engine.commit(&[BatchOp::Delete(Space::Journal, &last)]).unwrap();
     });
     assert_eq!(failure(dir.path()), OpenFailure::JournalDamaged);
     let dir = filled();
@@ -263,7 +263,7 @@ fn a_damaged_or_missing_or_additional_frame_is_refused() {
     assert!(open(dir.path()).is_err());
     let dir = filled();
     tamper(dir.path(), |engine| {
-        engine.commit(&[BatchOp::Delete(Space::Meta, &Head::key())]).unwrap()
+        engine.commit(&[BatchOp::Delete(Space::Meta, &Head::key())]).unwrap();
     });
     assert_eq!(failure(dir.path()), OpenFailure::LostData);
 }

@@ -53,7 +53,7 @@ fn rebuild(state: &State, number: u64) -> io::Result<Segment> {
     let length = file.metadata()?.len();
     match scan.torn {
         Some(bytes) if !scan.damaged => {
-            state.report(&format!("cutting {bytes} bytes of a torn tail off segment {number:x}"))
+            state.report(&format!("cutting {bytes} bytes of a torn tail off segment {number:x}"));
         }
         _ if scan.damaged => {
             state.report(&format!(

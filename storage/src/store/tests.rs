@@ -295,7 +295,7 @@ fn observers_hear_in_order_before_the_reply() {
     let (heard, hear) = mpsc::channel();
     let options = options()
         .observe(&SHIPS, move |id, ship: Option<&Ship>| {
-            heard.send((*id, ship.map(|ship| ship.harbour))).unwrap()
+            heard.send((*id, ship.map(|ship| ship.harbour))).unwrap();
         })
         .observe(&SECRETS, |_, secret| assert_eq!(secret.unwrap().name, "opened"));
     let store = Store::open_memory(options).unwrap();
