@@ -98,23 +98,24 @@ impl Host for TestHost {
     }
 }
 
-/// The application over an empty platform.
+/// The application over a platform of its own, on the memory engine.
 pub(crate) fn app(limits: Limits) -> App {
+    app_over(&seawall_domain::testing::World::new().unwrap(), limits)
+}
+
+/// The application over a world.
+pub(crate) fn app_over(world: &seawall_domain::testing::World, limits: Limits) -> App {
     let mut registry = Registry::default();
     let metrics = HttpMetrics::register(&mut registry);
     App::new(AppOptions {
-        platform: platform(),
+        platform: world.platform.clone(),
         host: Arc::new(TestHost),
-        clock: Arc::new(FixedClock(1_767_225_600_000)),
+        clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
         entropy: Arc::new(SeededEntropy::new(1)),
         metrics,
         registry: Arc::new(registry),
         limits,
     })
-}
-
-fn platform() -> seawall_domain::Platform {
-    seawall_domain::Platform {}
 }
 
 /// One listener on loopback.
