@@ -8,8 +8,8 @@ use crate::ids::{RealmId, UnixMs};
 mod apply;
 mod chunk;
 mod export;
-pub mod line;
 mod life;
+pub mod line;
 mod row;
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,7 @@ mod restriction;
 pub mod revocation;
 pub mod session;
 mod start;
+pub mod sweep;
 pub mod tables;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -72,6 +72,21 @@ impl Entropy for SeededEntropy {
     }
 }
 
+/// A source of seeded chance as the port wants it.
+pub struct SeededEntropyOf(
+    /// The seed.
+    pub u64,
+);
+
+impl From<SeededEntropyOf> for Arc<dyn Entropy> {
+    fn from(seed: SeededEntropyOf) -> Self {
+        Arc::new(SeededEntropy {
+            seed: seed.0,
+            drawn: AtomicU64::new(0),
+        })
+    }
+}
+
 /// Runs hashes on the calling thread and counts them.
 #[derive(Debug, Default)]
 pub struct InlinePool {

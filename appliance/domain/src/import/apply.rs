@@ -10,7 +10,10 @@ use crate::account::restrict::{put_restriction, restrictions_in};
 use crate::codes::{IMPORT_CONFLICT, IMPORT_UNKNOWN};
 use crate::error::Error;
 use crate::ids::{AccountId, RealmId, UnixMs};
-use crate::tables::account::{ACCOUNTS, AccountRow, CREDENTIALS, CredentialRow, IDENTITIES, IDENTITIES_BY_ACCOUNT, IdentityRow, ImportedFrom, StoredPassword};
+use crate::tables::account::{
+    ACCOUNTS, AccountRow, CREDENTIALS, CredentialRow, IDENTITIES, IDENTITIES_BY_ACCOUNT, IdentityRow, ImportedFrom,
+    StoredPassword,
+};
 use crate::tables::restriction::{RESTRICTIONS, RestrictionRow, SubjectRow};
 use crate::tables::takeover::{IMPORTED_UIDS, IMPORTS, ImportRow};
 
@@ -33,7 +36,11 @@ enum Ended {
 }
 
 /// Applies a batch that begins where the import stands.
-pub(super) fn apply_batch(tx: &mut Tx<'_>, import_id: [u8; 16], batch: &Batch) -> Result<(ImportProgress, Vec<BadLine>), Error> {
+pub(super) fn apply_batch(
+    tx: &mut Tx<'_>,
+    import_id: [u8; 16],
+    batch: &Batch,
+) -> Result<(ImportProgress, Vec<BadLine>), Error> {
     let mut import = tx.get(&IMPORTS, &import_id)?.ok_or_else(|| IMPORT_UNKNOWN.error())?;
     if import.offset_bytes != batch.start_bytes || import.finalized_at.is_some() {
         return Err(IMPORT_CONFLICT.error().with_number("offset_bytes", import.offset_bytes));
@@ -90,11 +97,19 @@ fn apply_row(tx: &mut Tx<'_>, import: &ImportRow, import_id: [u8; 16], row: &Row
         if let Some(identity) = tx.get(&IDENTITIES, &name.key)?
             && Some(identity.account_id) != own_id
         {
-            return Ok(Ended::Refused(format!("{} is taken by account {}", name.kind.name(), identity.account_id)));
+            return Ok(Ended::Refused(format!(
+                "{} is taken by account {}",
+                name.kind.name(),
+                identity.account_id
+            )));
         }
     }
     if import.dry_run {
-        return Ok(if own_id.is_some() { Ended::Updated } else { Ended::Created });
+        return Ok(if own_id.is_some() {
+            Ended::Updated
+        } else {
+            Ended::Created
+        });
     }
     match known {
         Some((id, account)) => update(tx, import_id, row, id, account).map(|()| Ended::Updated),
@@ -104,18 +119,26 @@ fn apply_row(tx: &mut Tx<'_>, import: &ImportRow, import_id: [u8; 16], row: &Row
 
 /// The account that was taken over under a uid: the one of that id, or the one noted when the id was somebody else's.
 fn find(tx: &mut Tx<'_>, realm: RealmId, uid: u64) -> Result<Option<(AccountId, AccountRow)>, Error> {
-    let is_it = |account: &AccountRow| account.realm_id == realm && account.imported.as_ref().is_some_and(|imported| imported.uid == uid);
-    let Some(account) = tx.get(&ACCOUNTS, &AccountId(uid))? else { return Ok(None) };
+    let is_it = |account: &AccountRow| {
+        account.realm_id == realm && account.imported.as_ref().is_some_and(|imported| imported.uid == uid)
+    };
+    let Some(account) = tx.get(&ACCOUNTS, &AccountId(uid))? else {
+        return Ok(None);
+    };
     if is_it(&account) {
         return Ok(Some((AccountId(uid), account)));
     }
-    let Some(id) = tx.get(&IMPORTED_UIDS, &(realm, uid))? else { return Ok(None) };
+    let Some(id) = tx.get(&IMPORTED_UIDS, &(realm, uid))? else {
+        return Ok(None);
+    };
     Ok(tx.get(&ACCOUNTS, &id)?.map(|account| (id, account)))
 }
 
 /// Whether the line says something newer than what is stored, be it of an earlier import or of a change made here.
 fn is_newer(account: &AccountRow, row: &Row) -> bool {
-    let Some(imported) = &account.imported else { return false };
+    let Some(imported) = &account.imported else {
+        return false;
+    };
     match row.changed_at {
         Some(changed_at) => changed_at > account.changed_at,
         None => account.changed_at == imported.source_changed_at && imported.line_digest != row.digest,
@@ -140,7 +163,12 @@ fn create(tx: &mut Tx<'_>, import: &ImportRow, import_id: [u8; 16], row: &Row) -
         username: row.username.clone(),
         created_at: row.register_at.unwrap_or(now_at),
         changed_at,
-        imported: Some(ImportedFrom { uid: row.uid, uid_is_player_id: import.uid_is_player_id, source_changed_at: changed_at, line_digest: row.digest }),
+        imported: Some(ImportedFrom {
+            uid: row.uid,
+            uid_is_player_id: import.uid_is_player_id,
+            source_changed_at: changed_at,
+            line_digest: row.digest,
+        }),
         origin: row.origin.clone(),
         merged_into: None,
         person_id: None,
@@ -150,7 +178,16 @@ fn create(tx: &mut Tx<'_>, import: &ImportRow, import_id: [u8; 16], row: &Row) -
         put_name(tx, id, name, account.created_at)?;
     }
     if let Some(stored) = &row.password {
-        tx.put(&CREDENTIALS, &id, &CredentialRow { version: 1, stored: stored.clone(), old: None, changed_at })?;
+        tx.put(
+            &CREDENTIALS,
+            &id,
+            &CredentialRow {
+                version: 1,
+                stored: stored.clone(),
+                old: None,
+                changed_at,
+            },
+        )?;
     }
     match &row.ban {
         Some(ban) => put_ban(tx, import_id, id, ban).map(drop),
@@ -159,7 +196,12 @@ fn create(tx: &mut Tx<'_>, import: &ImportRow, import_id: [u8; 16], row: &Row) -
 }
 
 fn put_name(tx: &mut Tx<'_>, account_id: AccountId, name: &Name, created_at: UnixMs) -> Result<(), Error> {
-    let row = IdentityRow { account_id, issuer: name.issuer.clone(), subject: name.subject.clone(), created_at };
+    let row = IdentityRow {
+        account_id,
+        issuer: name.issuer.clone(),
+        subject: name.subject.clone(),
+        created_at,
+    };
     Ok(tx.put(&IDENTITIES, &name.key, &row)?)
 }
 
@@ -188,7 +230,11 @@ fn update(tx: &mut Tx<'_>, import_id: [u8; 16], row: &Row, id: AccountId, accoun
     }
     replace_ban(tx, import_id, id, row.ban.as_ref())?;
     let changed_at = row.changed_at.unwrap_or(now_at);
-    let imported = account.imported.map(|imported| ImportedFrom { source_changed_at: changed_at, line_digest: row.digest, ..imported });
+    let imported = account.imported.map(|imported| ImportedFrom {
+        source_changed_at: changed_at,
+        line_digest: row.digest,
+        ..imported
+    });
     let account = AccountRow {
         change_seq: tx.next_id("account_change")?,
         is_deleted: row.is_deleted,
@@ -196,7 +242,11 @@ fn update(tx: &mut Tx<'_>, import_id: [u8; 16], row: &Row, id: AccountId, accoun
         created_at: row.register_at.unwrap_or(account.created_at),
         changed_at,
         imported,
-        origin: if row.origin.is_empty() { account.origin } else { row.origin.clone() },
+        origin: if row.origin.is_empty() {
+            account.origin
+        } else {
+            row.origin.clone()
+        },
         ..account
     };
     Ok(tx.put(&ACCOUNTS, &id, &account)?)
@@ -204,8 +254,14 @@ fn update(tx: &mut Tx<'_>, import_id: [u8; 16], row: &Row, id: AccountId, accoun
 
 /// A name of the same kind and issuer with another subject gives way; kinds the line does not name stay.
 fn replace_names(tx: &mut Tx<'_>, id: AccountId, names: &[Name], now_at: UnixMs) -> Result<(), Error> {
-    for key in tx.index(&IDENTITIES_BY_ACCOUNT, &Span::prefix(&id), crate::account::own::IDENTITIES_MAX)? {
-        let Some(old) = tx.get(&IDENTITIES, &key)? else { continue };
+    for key in tx.index(
+        &IDENTITIES_BY_ACCOUNT,
+        &Span::prefix(&id),
+        crate::account::own::IDENTITIES_MAX,
+    )? {
+        let Some(old) = tx.get(&IDENTITIES, &key)? else {
+            continue;
+        };
         let gives_way = |name: &&Name| name.kind as u8 == key.1 && name.issuer == old.issuer;
         if names.iter().any(|name| gives_way(&name)) && !names.iter().any(|name| name.key == key) {
             tx.delete(&IDENTITIES, &key)?;
@@ -222,11 +278,23 @@ fn replace_names(tx: &mut Tx<'_>, id: AccountId, names: &[Name], now_at: UnixMs)
 fn replace_password(tx: &mut Tx<'_>, id: AccountId, stored: &StoredPassword, changed_at: UnixMs) -> Result<(), Error> {
     let known = tx.get(&CREDENTIALS, &id)?;
     // The same old hash again: what was made of it here stays.
-    if known.as_ref().is_some_and(|known| known.stored == *stored || known.old.as_ref() == Some(stored)) {
+    if known
+        .as_ref()
+        .is_some_and(|known| known.stored == *stored || known.old.as_ref() == Some(stored))
+    {
         return Ok(());
     }
     let version = known.map_or(0, |known| known.version).saturating_add(1);
-    Ok(tx.put(&CREDENTIALS, &id, &CredentialRow { version, stored: stored.clone(), old: None, changed_at })?)
+    Ok(tx.put(
+        &CREDENTIALS,
+        &id,
+        &CredentialRow {
+            version,
+            stored: stored.clone(),
+            old: None,
+            changed_at,
+        },
+    )?)
 }
 
 /// Makes the restriction of imports what the line says; restrictions made here are not touched.
@@ -237,10 +305,18 @@ fn replace_ban(tx: &mut Tx<'_>, import_id: [u8; 16], id: AccountId, ban: Option<
         if !row.created_by.starts_with("import:") || row.until_at.is_some_and(|until| until <= now_at) {
             continue;
         }
-        if ban.is_some_and(|ban| ban.until_at == row.until_at && ban.reason == row.reason && ban.message == row.message) {
+        if ban.is_some_and(|ban| ban.until_at == row.until_at && ban.reason == row.reason && ban.message == row.message)
+        {
             stands = true;
         } else {
-            tx.put(&RESTRICTIONS, &restriction, &RestrictionRow { until_at: Some(now_at), ..row })?;
+            tx.put(
+                &RESTRICTIONS,
+                &restriction,
+                &RestrictionRow {
+                    until_at: Some(now_at),
+                    ..row
+                },
+            )?;
         }
     }
     match ban {

@@ -26,12 +26,23 @@ impl Platform {
     /// # Errors
     /// `import.unknown`, `import.conflict` with `offset_bytes`, `request.field_invalid`, or our own trouble. Batches
     /// before the failed one stay committed; the progress tells how far it came.
-    pub async fn import_chunk(&self, call: &Call, import_id: &str, offset_bytes: u64, lines: Vec<u8>) -> Result<(ImportProgress, Vec<BadLine>), Error> {
+    pub async fn import_chunk(
+        &self,
+        call: &Call,
+        import_id: &str,
+        offset_bytes: u64,
+        lines: Vec<u8>,
+    ) -> Result<(ImportProgress, Vec<BadLine>), Error> {
         if lines.len() > CHUNK_MAX_BYTES {
             return Err(field_error("lines", "has at most 1 MiB"));
         }
         let id = parse_id(import_id)?;
-        let import = self.inner.store.get(&IMPORTS, &id).await?.ok_or_else(|| IMPORT_UNKNOWN.error())?;
+        let import = self
+            .inner
+            .store
+            .get(&IMPORTS, &id)
+            .await?
+            .ok_or_else(|| IMPORT_UNKNOWN.error())?;
         let mut bad = Vec::new();
         let mut commits = Vec::new();
         // The number of the first line is known only when no other chunk is under way, which the offset tells.
@@ -52,7 +63,11 @@ impl Platform {
             }
         }
         if nothing_to_do && reached.offset_bytes != offset_bytes {
-            failure = Some(IMPORT_CONFLICT.error().with_number("offset_bytes", reached.offset_bytes));
+            failure = Some(
+                IMPORT_CONFLICT
+                    .error()
+                    .with_number("offset_bytes", reached.offset_bytes),
+            );
         }
         bad.sort_by_key(|line| line.line);
         failure.map_or(Ok((reached, bad)), Err)
@@ -72,12 +87,20 @@ impl Platform {
             _ => Vec::new(),
         };
         let plan = Plan::new(import_id, import);
-        let mut cutter = Cutter { rest: lines, at_bytes: offset_bytes, line: first_line };
+        let mut cutter = Cutter {
+            rest: lines,
+            at_bytes: offset_bytes,
+            line: first_line,
+        };
         let is_csv = import.format == ImportFormat::Csv;
         Ok(std::iter::from_fn(move || {
             let mut reader = RowReader::new(&plan, &self.inner.lookup);
             cutter.batch(&mut |line, text| {
-                let fields: Result<Fields<'_>, String> = if is_csv { read_csv(text, &header) } else { read_json(text) };
+                let fields: Result<Fields<'_>, String> = if is_csv {
+                    read_csv(text, &header)
+                } else {
+                    read_json(text)
+                };
                 match fields.and_then(|fields| reader.read(line, text, &fields)) {
                     Ok(row) => Some(row),
                     Err(reason) => {
@@ -103,10 +126,22 @@ impl Cutter<'_> {
         if self.rest.is_empty() {
             return None;
         }
-        let mut batch = Batch { start_bytes: self.at_bytes, rows: Vec::with_capacity(BATCH_MAX_ROWS), ..Batch::default() };
+        let mut batch = Batch {
+            start_bytes: self.at_bytes,
+            rows: Vec::with_capacity(BATCH_MAX_ROWS),
+            ..Batch::default()
+        };
         let mut bytes = 0;
-        while batch.rows.len() < BATCH_MAX_ROWS && batch.lines < BATCH_MAX_LINES && bytes < BATCH_MAX_BYTES && !self.rest.is_empty() {
-            let length = self.rest.iter().position(|b| *b == b'\n').map_or(self.rest.len(), |at| at + 1);
+        while batch.rows.len() < BATCH_MAX_ROWS
+            && batch.lines < BATCH_MAX_LINES
+            && bytes < BATCH_MAX_BYTES
+            && !self.rest.is_empty()
+        {
+            let length = self
+                .rest
+                .iter()
+                .position(|b| *b == b'\n')
+                .map_or(self.rest.len(), |at| at + 1);
             let (line, rest) = self.rest.split_at_checked(length).unwrap_or((self.rest, &[]));
             let text = line.trim_ascii_end();
             if !text.is_empty() {
@@ -128,6 +163,8 @@ impl Cutter<'_> {
 
 /// The id of an import: 32 hex digits.
 pub(super) fn parse_id(text: &str) -> Result<[u8; 16], Error> {
-    let number = (text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())).then(|| u128::from_str_radix(text, 16).ok()).flatten();
+    let number = (text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit()))
+        .then(|| u128::from_str_radix(text, 16).ok())
+        .flatten();
     number.map(u128::to_be_bytes).ok_or_else(|| IMPORT_UNKNOWN.error())
 }

@@ -3,8 +3,8 @@
 use seawall_storage::{ReadError, Span, View};
 use serde_json::{Map, Value, json};
 
-use crate::account::own::IDENTITIES_MAX;
 use crate::account::Action;
+use crate::account::own::IDENTITIES_MAX;
 use crate::call::Call;
 use crate::codes::CURSOR_INVALID;
 use crate::error::Error;
@@ -12,7 +12,9 @@ use crate::identity::IdentityKind;
 use crate::ids::{AccountId, RealmId, UnixMs};
 use crate::normalise::field_error;
 use crate::platform::Platform;
-use crate::tables::account::{ACCOUNTS, ACCOUNTS_BY_CHANGE, AccountRow, CREDENTIALS, IDENTITIES, IDENTITIES_BY_ACCOUNT, StoredPassword};
+use crate::tables::account::{
+    ACCOUNTS, ACCOUNTS_BY_CHANGE, AccountRow, CREDENTIALS, IDENTITIES, IDENTITIES_BY_ACCOUNT, StoredPassword,
+};
 use crate::tables::restriction::{RESTRICTIONS, RESTRICTIONS_BY_SUBJECT, SubjectRow};
 
 /// Most lines of an answer.
@@ -27,14 +29,22 @@ impl Platform {
     ///
     /// # Errors
     /// `realm.unknown`, `cursor.invalid`, `request.field_invalid`, or our own trouble.
-    pub async fn account_export(&self, _call: &Call, realm_id: RealmId, cursor: Option<&str>, limit: u32) -> Result<(Vec<String>, String), Error> {
+    pub async fn account_export(
+        &self,
+        _call: &Call,
+        realm_id: RealmId,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<(Vec<String>, String), Error> {
         self.catalogue().realm(realm_id)?;
         if !(1..=EXPORT_MAX).contains(&limit) {
             return Err(field_error("limit", "is 1 to 5000"));
         }
         let after = cursor.map_or(Ok(0), |cursor| parse_cursor(cursor, realm_id))?;
         let now_at = self.now_at();
-        let (lines, last) = self.query(move |view| export(view, realm_id, after, limit as usize, now_at)).await?;
+        let (lines, last) = self
+            .query(move |view| export(view, realm_id, after, limit as usize, now_at))
+            .await?;
         Ok((lines, format!("{CURSOR_PREFIX}{realm_id}.{last}")))
     }
 }
@@ -42,18 +52,31 @@ impl Platform {
 const CURSOR_PREFIX: &str = "ac1.";
 
 fn parse_cursor(text: &str, realm: RealmId) -> Result<u64, Error> {
-    let (own_realm, seq) = text.strip_prefix(CURSOR_PREFIX).and_then(|body| body.split_once('.')).ok_or_else(|| CURSOR_INVALID.error())?;
+    let (own_realm, seq) = text
+        .strip_prefix(CURSOR_PREFIX)
+        .and_then(|body| body.split_once('.'))
+        .ok_or_else(|| CURSOR_INVALID.error())?;
     if own_realm != realm.to_string() || seq.len() > 16 || !seq.bytes().all(|b| b.is_ascii_digit()) {
         return Err(CURSOR_INVALID.error());
     }
     seq.parse().map_err(|_| CURSOR_INVALID.error())
 }
 
-fn export(view: &View<'_>, realm: RealmId, after: u64, limit: usize, now_at: UnixMs) -> Result<(Vec<String>, u64), ReadError> {
-    let ids = view.index(&ACCOUNTS_BY_CHANGE, &Span::prefix(&realm).after(&(realm, after)), limit)?.rows;
+fn export(
+    view: &View<'_>,
+    realm: RealmId,
+    after: u64,
+    limit: usize,
+    now_at: UnixMs,
+) -> Result<(Vec<String>, u64), ReadError> {
+    let ids = view
+        .index(&ACCOUNTS_BY_CHANGE, &Span::prefix(&realm).after(&(realm, after)), limit)?
+        .rows;
     let (mut lines, mut last) = (Vec::with_capacity(ids.len()), after);
     for id in ids {
-        let Some(account) = view.get(&ACCOUNTS, &id)? else { continue };
+        let Some(account) = view.get(&ACCOUNTS, &id)? else {
+            continue;
+        };
         last = account.change_seq;
         lines.push(Value::Object(line(view, id, account, now_at)?).to_string());
     }
@@ -74,7 +97,10 @@ fn line(view: &View<'_>, id: AccountId, account: AccountRow, now_at: UnixMs) -> 
     put_names(view, id, &mut line)?;
     put_password(view, id, &mut line)?;
     put_ban(view, id, &mut line, now_at)?;
-    line.insert("status".into(), json!(if account.is_deleted { "deleted" } else { "active" }));
+    line.insert(
+        "status".into(),
+        json!(if account.is_deleted { "deleted" } else { "active" }),
+    );
     line.insert("register_at".into(), json!(account.created_at));
     line.insert("changed_at".into(), json!(account.changed_at));
     Ok(line)
@@ -83,8 +109,13 @@ fn line(view: &View<'_>, id: AccountId, account: AccountRow, now_at: UnixMs) -> 
 /// The first name of each kind in its own column, further ones in `identities`. A guest's secret cannot be taken along.
 fn put_names(view: &View<'_>, id: AccountId, line: &mut Map<String, Value>) -> Result<(), ReadError> {
     let mut more = Vec::new();
-    for key in view.index(&IDENTITIES_BY_ACCOUNT, &Span::prefix(&id), IDENTITIES_MAX)?.rows {
-        let (Some(kind), Some(row)) = (IdentityKind::from_number(key.1), view.get(&IDENTITIES, &key)?) else { continue };
+    for key in view
+        .index(&IDENTITIES_BY_ACCOUNT, &Span::prefix(&id), IDENTITIES_MAX)?
+        .rows
+    {
+        let (Some(kind), Some(row)) = (IdentityKind::from_number(key.1), view.get(&IDENTITIES, &key)?) else {
+            continue;
+        };
         let (column, issuer_column) = match kind {
             // The display form of these is in `username` already.
             IdentityKind::Username | IdentityKind::Alias | IdentityKind::Guest => continue,
@@ -108,7 +139,9 @@ fn put_names(view: &View<'_>, id: AccountId, line: &mut Map<String, Value>) -> R
 }
 
 fn put_password(view: &View<'_>, id: AccountId, line: &mut Map<String, Value>) -> Result<(), ReadError> {
-    let Some(row) = view.get(&CREDENTIALS, &id)? else { return Ok(()) };
+    let Some(row) = view.get(&CREDENTIALS, &id)? else {
+        return Ok(());
+    };
     match row.old.unwrap_or(row.stored) {
         StoredPassword::Argon2 { phc } => {
             line.insert("password".into(), json!(phc));
@@ -125,8 +158,17 @@ fn put_password(view: &View<'_>, id: AccountId, line: &mut Map<String, Value>) -
 
 fn put_ban(view: &View<'_>, id: AccountId, line: &mut Map<String, Value>, now_at: UnixMs) -> Result<(), ReadError> {
     let subject = SubjectRow::Account(id).digest();
-    for restriction in view.index(&RESTRICTIONS_BY_SUBJECT, &Span::prefix(&subject).backward(), RESTRICTIONS_MAX)?.rows {
-        let Some(row) = view.get(&RESTRICTIONS, &restriction)? else { continue };
+    for restriction in view
+        .index(
+            &RESTRICTIONS_BY_SUBJECT,
+            &Span::prefix(&subject).backward(),
+            RESTRICTIONS_MAX,
+        )?
+        .rows
+    {
+        let Some(row) = view.get(&RESTRICTIONS, &restriction)? else {
+            continue;
+        };
         let in_force = row.from_at <= now_at && row.until_at.is_none_or(|until| now_at < until);
         if row.action != Action::Login || row.game_id.is_some() || !in_force {
             continue;

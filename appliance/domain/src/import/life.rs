@@ -63,7 +63,12 @@ impl Platform {
     /// `import.unknown`, or our own trouble; repeat it then.
     pub async fn import_finalize(&self, call: &Call, import_id: &str) -> Result<ImportProgress, Error> {
         let id = parse_id(import_id)?;
-        let import = self.inner.store.get(&IMPORTS, &id).await?.ok_or_else(|| IMPORT_UNKNOWN.error())?;
+        let import = self
+            .inner
+            .store
+            .get(&IMPORTS, &id)
+            .await?
+            .ok_or_else(|| IMPORT_UNKNOWN.error())?;
         if import.finalized_at.is_some() {
             return Ok(progress(id, &import));
         }
@@ -71,18 +76,33 @@ impl Platform {
         let (mut cursor, mut needs_pepper) = (Some(AccountId(import.finalize_cursor)), false);
         while let Some(after) = cursor {
             if started.elapsed() > FINALIZE_CALL {
-                return self.commit(call, "import.finalize", move |tx| pause(tx, id, after, needs_pepper)).await;
+                return self
+                    .commit(call, "import.finalize", move |tx| pause(tx, id, after, needs_pepper))
+                    .await;
             }
-            let page = self.query(move |view| view.scan(&CREDENTIALS, &Span::all().after(&after), FINALIZE_PAGE_ROWS)).await?;
+            let page = self
+                .query(move |view| view.scan(&CREDENTIALS, &Span::all().after(&after), FINALIZE_PAGE_ROWS))
+                .await?;
             needs_pepper |= page.rows.iter().any(|(_, row)| stored_needs_pepper(row, id));
-            let old: Vec<AccountId> = page.rows.iter().filter(|(_, row)| is_old_of(row, id)).map(|(account, _)| *account).collect();
+            let old: Vec<AccountId> = page
+                .rows
+                .iter()
+                .filter(|(_, row)| is_old_of(row, id))
+                .map(|(account, _)| *account)
+                .collect();
             for batch in old.chunks(FINALIZE_BATCH_ROWS) {
                 let batch = batch.to_vec();
-                self.commit(call, "import.finalize", move |tx| forget_old(tx, &batch, id)).await?;
+                self.commit(call, "import.finalize", move |tx| forget_old(tx, &batch, id))
+                    .await?;
             }
-            cursor = page.next.is_some().then(|| page.rows.last().map(|(account, _)| *account)).flatten();
+            cursor = page
+                .next
+                .is_some()
+                .then(|| page.rows.last().map(|(account, _)| *account))
+                .flatten();
         }
-        self.commit(call, "import.finalize", move |tx| finish(tx, id, needs_pepper)).await
+        self.commit(call, "import.finalize", move |tx| finish(tx, id, needs_pepper))
+            .await
     }
 }
 
@@ -119,7 +139,9 @@ fn is_old_of(row: &CredentialRow, id: [u8; 16]) -> bool {
 
 fn stored_needs_pepper(row: &CredentialRow, id: [u8; 16]) -> bool {
     match &row.stored {
-        StoredPassword::Imported { import_id, recipe, .. } if *import_id == id => Recipe::parse(recipe).is_ok_and(|recipe| recipe.needs_pepper()),
+        StoredPassword::Imported { import_id, recipe, .. } if *import_id == id => {
+            Recipe::parse(recipe).is_ok_and(|recipe| recipe.needs_pepper())
+        }
         _ => false,
     }
 }
@@ -130,28 +152,47 @@ fn import_id(command: &ImportBegin) -> Result<[u8; 16], Error> {
     if digest.len() != 64 {
         return Err(field_error("file_digest", "has 64 hex digits"));
     }
-    let id = digest.get(..32).map(parse_id).and_then(Result::ok).ok_or_else(|| field_error("file_digest", "has 64 hex digits"))?;
+    let id = digest
+        .get(..32)
+        .map(parse_id)
+        .and_then(Result::ok)
+        .ok_or_else(|| field_error("file_digest", "has 64 hex digits"))?;
     if !command.dry_run {
         return Ok(id);
     }
     let mut dry = [0; 16];
-    blake3::Hasher::new().update(b"dry run").update(&id).finalize_xof().fill(&mut dry);
+    blake3::Hasher::new()
+        .update(b"dry run")
+        .update(&id)
+        .finalize_xof()
+        .fill(&mut dry);
     Ok(dry)
 }
 
 fn check(command: &ImportBegin) -> Result<(), Error> {
     match (command.format, &command.csv_header) {
         (ImportFormat::Csv, None) => return Err(field_error("csv_header", "is needed for CSV")),
-        (ImportFormat::Csv, Some(header)) => drop(read_header(header).map_err(|why| field_error("csv_header", &format!("is no header: {why}")))?),
+        (ImportFormat::Csv, Some(header)) => {
+            drop(read_header(header).map_err(|why| field_error("csv_header", &format!("is no header: {why}")))?)
+        }
         (ImportFormat::Ndjson, _) => {}
     }
     if let Some(recipe) = &command.password_recipe {
         Recipe::parse(recipe).map_err(|why| field_error("password_recipe", &format!("is no recipe: {why}")))?;
     }
-    if command.pepper.as_ref().is_some_and(|pepper| pepper.len() > PEPPER_MAX_BYTES) {
+    if command
+        .pepper
+        .as_ref()
+        .is_some_and(|pepper| pepper.len() > PEPPER_MAX_BYTES)
+    {
         return Err(field_error("pepper", "has at most 256 bytes"));
     }
-    if command.columns.len() > COLUMNS_MAX || command.columns.iter().any(|(from, to)| from.len() > 128 || to.len() > 128) {
+    if command.columns.len() > COLUMNS_MAX
+        || command
+            .columns
+            .iter()
+            .any(|(from, to)| from.len() > 128 || to.len() > 128)
+    {
         return Err(field_error("columns", "has at most 128 pairs of names of 128 bytes"));
     }
     Ok(())
@@ -182,6 +223,17 @@ fn fresh_row(command: &ImportBegin, started_at: UnixMs) -> ImportRow {
 }
 
 fn same_settings(known: &ImportRow, fresh: &ImportRow) -> bool {
-    let settings = |row: &ImportRow| ImportRow { offset_bytes: 0, lines: 0, created: 0, updated: 0, unchanged: 0, refused: 0, started_at: 0, finalize_cursor: 0, pepper_needed: false, ..row.clone() };
+    let settings = |row: &ImportRow| ImportRow {
+        offset_bytes: 0,
+        lines: 0,
+        created: 0,
+        updated: 0,
+        unchanged: 0,
+        refused: 0,
+        started_at: 0,
+        finalize_cursor: 0,
+        pepper_needed: false,
+        ..row.clone()
+    };
     settings(known) == settings(fresh)
 }

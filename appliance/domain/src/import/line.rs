@@ -21,8 +21,12 @@ pub fn read_json(line: &[u8]) -> Result<Fields<'_>, String> {
     bounded(line)?;
     let text = std::str::from_utf8(line).map_err(|_| "line is not UTF-8".to_owned())?;
     let mut reader = serde_json::Deserializer::from_str(text);
-    let fields = reader.deserialize_map(ObjectVisitor).map_err(|error| json_reason(&error))?;
-    reader.end().map_err(|_| "something follows the JSON object".to_owned())?;
+    let fields = reader
+        .deserialize_map(ObjectVisitor)
+        .map_err(|error| json_reason(&error))?;
+    reader
+        .end()
+        .map_err(|_| "something follows the JSON object".to_owned())?;
     Ok(fields)
 }
 
@@ -34,7 +38,11 @@ pub fn read_csv<'a>(line: &'a [u8], header: &'a [String]) -> Result<Fields<'a>, 
     bounded(line)?;
     let columns = split_csv(line)?;
     if columns.len() != header.len() {
-        return Err(format!("line has {} columns, the header has {}", columns.len(), header.len()));
+        return Err(format!(
+            "line has {} columns, the header has {}",
+            columns.len(),
+            header.len()
+        ));
     }
     let mut fields = Vec::with_capacity(columns.len());
     for (name, column) in header.iter().zip(columns) {
@@ -56,17 +64,28 @@ pub fn read_header(line: &str) -> Result<Vec<String>, String> {
     let line = line.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
     let mut names = Vec::new();
     for column in split_csv(line.as_bytes())? {
-        let name = String::from_utf8(column).map_err(|_| "header is not UTF-8".to_owned())?.trim().to_owned();
+        let name = String::from_utf8(column)
+            .map_err(|_| "header is not UTF-8".to_owned())?
+            .trim()
+            .to_owned();
         if name.is_empty() || names.contains(&name) {
             return Err("header has an empty or repeated column name".to_owned());
         }
         names.push(name);
     }
-    if names.len() > FIELDS_MAX { Err("header has more than 128 columns".to_owned()) } else { Ok(names) }
+    if names.len() > FIELDS_MAX {
+        Err("header has more than 128 columns".to_owned())
+    } else {
+        Ok(names)
+    }
 }
 
 fn bounded(line: &[u8]) -> Result<(), String> {
-    if line.len() > LINE_MAX_BYTES { Err("line is longer than 64 KiB".to_owned()) } else { Ok(()) }
+    if line.len() > LINE_MAX_BYTES {
+        Err("line is longer than 64 KiB".to_owned())
+    } else {
+        Ok(())
+    }
 }
 
 fn split_csv(line: &[u8]) -> Result<Vec<Vec<u8>>, String> {
@@ -75,7 +94,9 @@ fn split_csv(line: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let (mut line, mut written, mut ended) = (line, 0, 0);
     // The end of the input closes the last field; an empty input tells the reader so.
     loop {
-        let (Some(out), Some(free)) = (output.get_mut(written..), ends.get_mut(ended..)) else { break };
+        let (Some(out), Some(free)) = (output.get_mut(written..), ends.get_mut(ended..)) else {
+            break;
+        };
         let (result, read, wrote, fields) = reader.read_record(line, out, free);
         line = line.get(read..).unwrap_or_default();
         written += wrote;
@@ -83,9 +104,13 @@ fn split_csv(line: &[u8]) -> Result<Vec<Vec<u8>>, String> {
         match result {
             csv_core::ReadRecordResult::InputEmpty => {}
             csv_core::ReadRecordResult::Record if line.is_empty() => break,
-            csv_core::ReadRecordResult::Record => return Err("line holds a bare carriage return or a second record".to_owned()),
+            csv_core::ReadRecordResult::Record => {
+                return Err("line holds a bare carriage return or a second record".to_owned());
+            }
             csv_core::ReadRecordResult::End => break,
-            csv_core::ReadRecordResult::OutputFull | csv_core::ReadRecordResult::OutputEndsFull => return Err("line has more than 128 columns".to_owned()),
+            csv_core::ReadRecordResult::OutputFull | csv_core::ReadRecordResult::OutputEndsFull => {
+                return Err("line has more than 128 columns".to_owned());
+            }
         }
     }
     let mut start = 0;
@@ -100,8 +125,12 @@ fn split_csv(line: &[u8]) -> Result<Vec<Vec<u8>>, String> {
 /// The place and kind of a JSON error; serde's own text may repeat a value.
 fn json_reason(error: &serde_json::Error) -> String {
     match error.classify() {
-        serde_json::error::Category::Data if error.to_string().starts_with(DUPLICATE) => "a key occurs twice".to_owned(),
-        serde_json::error::Category::Data if error.to_string().starts_with(TOO_MANY) => "line has more than 128 fields".to_owned(),
+        serde_json::error::Category::Data if error.to_string().starts_with(DUPLICATE) => {
+            "a key occurs twice".to_owned()
+        }
+        serde_json::error::Category::Data if error.to_string().starts_with(TOO_MANY) => {
+            "line has more than 128 fields".to_owned()
+        }
         serde_json::error::Category::Data => "line is not a JSON object".to_owned(),
         _ => format!("JSON is broken at column {}", error.column()),
     }

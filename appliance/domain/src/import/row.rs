@@ -68,7 +68,11 @@ impl Plan {
             realm_id: import.realm_id,
             import_id,
             renamed: import.columns.iter().cloned().collect(),
-            default_recipe: import.password_recipe.as_deref().and_then(|text| Recipe::parse(text).ok()).map(Arc::new),
+            default_recipe: import
+                .password_recipe
+                .as_deref()
+                .and_then(|text| Recipe::parse(text).ok())
+                .map(Arc::new),
             has_pepper: import.pepper.is_some(),
         }
     }
@@ -114,7 +118,11 @@ struct IdentityEntry {
 
 impl<'a> RowReader<'a> {
     pub(super) fn new(plan: &'a Plan, lookup: &'a LookupKeys) -> Self {
-        Self { plan, lookup, recipes: HashMap::new() }
+        Self {
+            plan,
+            lookup,
+            recipes: HashMap::new(),
+        }
     }
 
     /// What a line means. `raw` is the line itself, for its digest.
@@ -122,7 +130,11 @@ impl<'a> RowReader<'a> {
         let named = self.sort(fields)?;
         let uid = uid(named.uid)?;
         let (username, names) = self.names(&named)?;
-        let at = |field: &str, text: Option<&str>| text.map_or(Ok(None), |text| time::parse(text).map_err(|why| format!("{field} {why}")));
+        let at = |field: &str, text: Option<&str>| {
+            text.map_or(Ok(None), |text| {
+                time::parse(text).map_err(|why| format!("{field} {why}"))
+            })
+        };
         let (is_deleted, ban) = standing(&named, at("banned_until", named.banned_until)?);
         let mut digest = [0; 16];
         blake3::Hasher::new().update(raw).finalize_xof().fill(&mut digest);
@@ -136,7 +148,11 @@ impl<'a> RowReader<'a> {
             changed_at: at("changed_at", named.changed_at)?,
             is_deleted,
             ban,
-            origin: named.origin.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            origin: named
+                .origin
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             digest,
         })
     }
@@ -180,13 +196,20 @@ impl<'a> RowReader<'a> {
             if issuer.len() > 128 {
                 return Err("channel or wechat_appid is longer than 128 bytes".to_owned());
             }
-            let subject = kind.subject(text).ok_or_else(|| format!("{} breaks its rule", kind.name()))?;
+            let subject = kind
+                .subject(text)
+                .ok_or_else(|| format!("{} breaks its rule", kind.name()))?;
             names.push(self.name(*kind, issuer, subject));
         }
         if let Some(json) = raw.identities {
-            let entries: Vec<IdentityEntry> = serde_json::from_str(json).map_err(|_| "identities is no list of {kind, issuer, subject}")?;
+            let entries: Vec<IdentityEntry> =
+                serde_json::from_str(json).map_err(|_| "identities is no list of {kind, issuer, subject}")?;
             for entry in entries {
-                let subject = entry.kind.subject(&entry.subject).filter(|_| entry.kind != IdentityKind::Guest && entry.issuer.len() <= 128).ok_or("an entry of identities breaks its rule")?;
+                let subject = entry
+                    .kind
+                    .subject(&entry.subject)
+                    .filter(|_| entry.kind != IdentityKind::Guest && entry.issuer.len() <= 128)
+                    .ok_or("an entry of identities breaks its rule")?;
                 names.push(self.name(entry.kind, &entry.issuer, subject));
             }
         }
@@ -194,7 +217,12 @@ impl<'a> RowReader<'a> {
     }
 
     fn name(&self, kind: IdentityKind, issuer: &str, subject: String) -> Name {
-        Name { key: identity_key(self.lookup, self.plan.realm_id, kind, issuer, &subject), kind, issuer: issuer.to_owned(), subject }
+        Name {
+            key: identity_key(self.lookup, self.plan.realm_id, kind, issuer, &subject),
+            kind,
+            issuer: issuer.to_owned(),
+            subject,
+        }
     }
 
     fn password(&mut self, raw: &Raw<'_>) -> Result<Option<StoredPassword>, String> {
@@ -211,12 +239,21 @@ impl<'a> RowReader<'a> {
         if hash.starts_with("$argon2id$") {
             return Ok(Some(StoredPassword::Argon2 { phc: hash.to_owned() }));
         }
-        Ok(Some(StoredPassword::Imported { recipe: recipe.as_str().to_owned(), hash: hash.to_owned(), salt: salt.to_owned(), import_id: self.plan.import_id }))
+        Ok(Some(StoredPassword::Imported {
+            recipe: recipe.as_str().to_owned(),
+            hash: hash.to_owned(),
+            salt: salt.to_owned(),
+            import_id: self.plan.import_id,
+        }))
     }
 
     fn recipe(&mut self, text: Option<&str>) -> Result<Arc<Recipe>, String> {
         let Some(text) = text else {
-            return self.plan.default_recipe.clone().ok_or_else(|| "password without password_recipe, and the import was given no default".to_owned());
+            return self
+                .plan
+                .default_recipe
+                .clone()
+                .ok_or_else(|| "password without password_recipe, and the import was given no default".to_owned());
         };
         if let Some(known) = self.recipes.get(text) {
             return Ok(Arc::clone(known));
@@ -296,10 +333,21 @@ fn uid(text: Option<&str>) -> Result<u64, String> {
 /// Deleted or banned, from the columns `status`, `banned`, `banned_until` and `ban_reason`.
 fn standing(raw: &Raw<'_>, until_at: Option<UnixMs>) -> (bool, Option<Ban>) {
     let status = raw.status.unwrap_or_default();
-    let flag = raw.banned.map(|text| matches!(text, "1" | "true" | "yes" | "Y" | "y" | "banned"));
+    let flag = raw
+        .banned
+        .map(|text| matches!(text, "1" | "true" | "yes" | "Y" | "y" | "banned"));
     let is_banned = flag.unwrap_or(matches!(status, "banned" | "blocked" | "disabled") || until_at.is_some());
     let message = raw.ban_reason.map(str::to_owned).filter(|text| text.len() <= 512);
-    let reason = raw.ban_reason.filter(|text| (1..=64).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.')));
-    let ban = Ban { until_at, reason: reason.unwrap_or("imported").to_owned(), message };
+    let reason = raw.ban_reason.filter(|text| {
+        (1..=64).contains(&text.len())
+            && text
+                .bytes()
+                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.'))
+    });
+    let ban = Ban {
+        until_at,
+        reason: reason.unwrap_or("imported").to_owned(),
+        message,
+    };
     (status == "deleted", is_banned.then_some(ban))
 }

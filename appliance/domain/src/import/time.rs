@@ -17,7 +17,11 @@ pub(super) fn parse(text: &str) -> Result<Option<UnixMs>, &'static str> {
     if text.bytes().all(|b| b.is_ascii_digit()) {
         let number: u64 = text.parse().map_err(|_| WHAT)?;
         let ms = if number < MS_FROM { number * 1000 } else { number };
-        return if ms > LATEST_MS { Err(WHAT) } else { Ok((ms > 0).then_some(ms)) };
+        return if ms > LATEST_MS {
+            Err(WHAT)
+        } else {
+            Ok((ms > 0).then_some(ms))
+        };
     }
     civil(text).map(Some).ok_or(WHAT)
 }
@@ -63,7 +67,8 @@ fn offset(rest: &str) -> Option<i64> {
     let digits: String = zone.chars().skip(1).filter(|c| *c != ':').collect();
     let (hours, minutes) = digits.split_at_checked(2)?;
     let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
-    (digits.len() == 4 && (0..=14).contains(&hours) && (0..60).contains(&minutes)).then_some(sign * (hours * 60 + minutes))
+    (digits.len() == 4 && (0..=14).contains(&hours) && (0..60).contains(&minutes))
+        .then_some(sign * (hours * 60 + minutes))
 }
 
 /// Days since 1970-01-01 of a date of the Gregorian calendar: years counted from March, so that the leap day is last.
@@ -103,7 +108,16 @@ mod tests {
         for never in ["", " ", "0", "0000-00-00 00:00:00", "0000-00-00"] {
             assert_eq!(parse(never), Ok(None), "{never}");
         }
-        for bad in ["yesterday", "2021-13-01", "2021-03-04 25:00:00", "2021-03-04X05:06:07", "-5", "99999999999999999999", "2021-03-04T05:06:07+99:00", "1960-01-01"] {
+        for bad in [
+            "yesterday",
+            "2021-13-01",
+            "2021-03-04 25:00:00",
+            "2021-03-04X05:06:07",
+            "-5",
+            "99999999999999999999",
+            "2021-03-04T05:06:07+99:00",
+            "1960-01-01",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }
