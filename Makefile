@@ -11,7 +11,7 @@ RELEASE := $(CARGO_TARGET_DIR)/$(TARGET)/release
 # RocksDB is compiled once per version into the cache; every cargo call below needs it.
 CARGO := ROCKSDB_LIB_DIR="$$(packaging/build/rocksdb-cache)" cargo
 # Arguments of `seawall demo`, as in: make run ARGS="--listen 127.0.0.1:0"
-ARGS ?=
+ARGS ?= --data /tmp/seawall-demo
 SCENARIO ?=
 
 .PHONY: help setup setup-test setup-bench build run test fmt lint unit suites soak bench dist man clean
@@ -28,11 +28,12 @@ setup-test: setup
 setup-bench: setup
 	@packaging/build/setup test bench
 
-build: setup ## Build the release binary
+build: setup ## Build the release binary, target/seawall
 	$(CARGO) build --release --locked --bin seawall
+	@mkdir -p target && ln -sf "$(RELEASE)/seawall" target/seawall
 
 run: build ## Build and start a server with a demo game; prints URLs, keys and a walk-through
-	"$(RELEASE)/seawall" demo $(ARGS)
+	target/seawall demo $(ARGS)
 
 test: setup-test fmt lint unit suites ## Everything that must pass before a change goes in
 	@echo "all tests passed"

@@ -201,8 +201,8 @@ pub const CONNECTIONS_MAX: Setting = host(
     whole(16, 1_000_000, "connections"),
     "50000",
     Reload::Restart,
-    "Open connections per listener; more are closed at once.",
-    "每个监听器的最大连接数。",
+    "Open connections in all; more are closed at once.",
+    "最大连接总数。",
 );
 /// Connections per address.
 pub const CONNECTIONS_PER_ADDRESS: Setting = host(
@@ -237,8 +237,8 @@ pub const DRAIN_LIMIT_MS: Setting = host(
     whole(0, 600_000, "ms"),
     "25000",
     Reload::Live,
-    "After the lame duck: how long requests in work may take before they are cut.",
-    "停止接受新请求后，进行中的请求最多可用的时间。",
+    "After SIGTERM: when requests still in work are cut; longer than drain.lame_duck_ms.",
+    "收到 SIGTERM 后切断仍在处理的请求的时限；应大于 drain.lame_duck_ms。",
 );
 /// Sweep.
 pub const SWEEP_S: Setting = host(
@@ -407,6 +407,12 @@ pub const ARRAYS: &[ArraySpec] = &[LISTENER, CERTIFICATE];
 #[must_use]
 pub fn find(path: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.path == path)
+}
+
+/// The message for a key nobody knows.
+#[must_use]
+pub fn unknown(path: &str) -> String {
+    super::file::unknown_key(path, SETTINGS.iter().map(|setting| setting.path))
 }
 
 #[cfg(test)]

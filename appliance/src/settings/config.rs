@@ -56,7 +56,7 @@ pub struct CertificateFiles {
 pub struct DrainTimes {
     /// Go on serving.
     pub lame_duck: Duration,
-    /// Then at most this.
+    /// From the signal to the hard end.
     pub hard_limit: Duration,
 }
 

@@ -196,7 +196,7 @@ pub fn show(settings: &Settings) -> Json {
         .iter()
         .map(|setting| line(setting, &settings.get(setting)))
         .collect();
-    let mut all = json!({ "settings": values });
+    let mut all = serde_json::Map::from_iter([("settings".to_owned(), values.into())]);
     for array in catalogue::ARRAYS {
         let entries = settings.entries(array).iter().map(|entry| {
             let fields = array
@@ -205,9 +205,9 @@ pub fn show(settings: &Settings) -> Json {
                 .filter_map(|field| entry.fields.get(field.path).map(|found| line(field, found)));
             json!({ "origin": entry.origin.to_string(), "fields": fields.collect::<Vec<_>>() })
         });
-        all[array.name] = entries.collect::<Vec<_>>().into();
+        all.insert(array.name.to_owned(), entries.collect::<Vec<_>>().into());
     }
-    all
+    all.into()
 }
 
 #[cfg(test)]

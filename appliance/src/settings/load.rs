@@ -7,7 +7,7 @@ use super::file::unknown_key;
 use super::registry::Setting;
 use super::{Origin, Problem, Resolved, Settings, catalogue, file, resolved_default};
 
-/// The file read when none is named.
+/// The file read when none is named and this one exists.
 pub const DEFAULT_FILE: &str = "/etc/seawall/seawall.toml";
 
 /// Largest settings file, in bytes.
@@ -52,13 +52,11 @@ pub fn load(layers: &Layers) -> Result<Settings, Vec<Problem>> {
     }
 }
 
-/// The main file (the default one only if it exists) and its drop-ins by name.
+/// The main file and its drop-ins by name.
 fn files_of(layers: &Layers) -> Vec<PathBuf> {
-    let main = layers
-        .file
-        .clone()
-        .or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()));
-    let Some(main) = main else { return Vec::new() };
+    let Some(main) = layers.file.clone() else {
+        return Vec::new();
+    };
     let folder = main.parent().unwrap_or(Path::new(".")).join("conf.d");
     let mut drop_ins: Vec<PathBuf> = std::fs::read_dir(folder)
         .map(|entries| {
@@ -131,7 +129,7 @@ impl Loader {
                 self.values.insert(setting.path, Resolved { value, origin });
             }
             Err(_) if setting.secret => {
-                self.problem(origin, format!("{}: expected {}", setting.path, setting.kind.words()))
+                self.problem(origin, format!("{}: expected {}", setting.path, setting.kind.words()));
             }
             Err(message) => self.problem(origin, format!("{}: {message}", setting.path)),
         }

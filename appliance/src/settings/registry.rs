@@ -225,7 +225,7 @@ impl Kind {
             Kind::Path => "path".into(),
             Kind::Address => "ip:port or unix:/path".into(),
             Kind::Choice(words) => format!("one of {}", words.join(", ")),
-            Kind::Whole { min, max, unit } if unit.is_empty() => format!("whole number from {min} to {max}"),
+            Kind::Whole { min, max, unit: "" } => format!("whole number from {min} to {max}"),
             Kind::Whole { min, max, unit } => format!("whole number of {unit} from {min} to {max}"),
             Kind::Switch => "true or false".into(),
             Kind::List(item) => format!("list; each: {}", item.words()),

@@ -1,0 +1,295 @@
+//! `seawall account import`: sends a file in chunks of whole lines. The platform keeps the offset with the rows it
+//! wrote, so a killed import goes on where it stood when the same file is imported again.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+use seawall_domain::import::CHUNK_MAX_BYTES;
+use seawall_web::wire::{self, Id};
+use serde_json::{Value, json};
+
+use super::account_grammar::{ImportFlags, ImportVerb};
+use super::ask::{AdminClient, Ask};
+use super::failure::{DONE, Failure, WARNINGS};
+use super::output::{Output, View};
+use super::progress::Progress;
+use super::secret_file;
+
+/// Refused lines shown on the terminal; all of them go to `--report`.
+const SHOWN_BAD_LINES: usize = 20;
+
+/// Runs the verb; answers the exit code.
+///
+/// # Errors
+/// When the file cannot be read or the platform refuses.
+pub async fn import(flags: &ImportFlags, client: &dyn AdminClient, out: &Output) -> Result<u8, Failure> {
+    if let Some(ImportVerb::Finalize { import }) = &flags.verb {
+        let answer = client
+            .call(Ask::post(format!("/admin/v1/imports/{import}/finalize")))
+            .await?
+            .success()?;
+        out.answer(&answer, View::Record);
+        return Ok(DONE);
+    }
+    let Some(path) = flags.file.as_deref() else {
+        return Err(Failure::Usage("which file?".into()));
+    };
+    let source = Source::open(path, flags.format.as_deref())?;
+    let begun = client
+        .call(Ask::post("/admin/v1/imports").json(&begin(flags, &source)?))
+        .await?
+        .success()?;
+    let mut run = Run {
+        client,
+        report: Report::create(flags.report.as_deref())?,
+        progress: Progress::start(source.size_bytes),
+    };
+    let standing = run.send(path, &source, decode(begun)?).await?;
+    run.progress.finish();
+    run.report.finish()?;
+    out.answer(&json!(standing), View::Record);
+    if standing.refused == 0 {
+        return Ok(DONE);
+    }
+    if flags.report.is_none() {
+        run.report.show();
+    }
+    Ok(WARNINGS)
+}
+
+/// The file, looked at once from end to end.
+struct Source {
+    size_bytes: u64,
+    digest: String,
+    format: wire::ImportFormat,
+    /// The first line of a CSV file.
+    header: Option<String>,
+}
+
+impl Source {
+    fn open(path: &Path, format: Option<&str>) -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| Failure::file(path, "read", &error);
+        let mut file = File::open(path).map_err(failed)?;
+        let mut hasher = blake3::Hasher::new();
+        let size_bytes = std::io::copy(&mut file, &mut hasher).map_err(failed)?;
+        let by_name = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv"));
+        let is_csv = format.map_or(by_name, |word| word == "csv");
+        let header = if is_csv {
+            Some(first_line(&mut file).map_err(failed)?)
+        } else {
+            None
+        };
+        let format = if is_csv {
+            wire::ImportFormat::Csv
+        } else {
+            wire::ImportFormat::Ndjson
+        };
+        Ok(Self {
+            size_bytes,
+            digest: hasher.finalize().to_hex().to_string(),
+            format,
+            header,
+        })
+    }
+}
+
+fn first_line(file: &mut File) -> std::io::Result<String> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut line = String::new();
+    BufReader::new(file.take(CHUNK_MAX_BYTES as u64)).read_line(&mut line)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn begin(flags: &ImportFlags, source: &Source) -> Result<wire::ImportBegin, Failure> {
+    Ok(wire::ImportBegin {
+        file_digest: source.digest.clone(),
+        realm_id: Id(flags.realm.ok_or_else(|| Failure::Usage("--realm is missing".into()))?),
+        format: source.format,
+        csv_header: source.header.clone(),
+        password_recipe: flags.recipe.clone(),
+        pepper: flags.pepper_file.as_deref().map(secret_file::read).transpose()?,
+        columns: flags
+            .columns
+            .iter()
+            .map(|(column, field)| wire::ColumnName {
+                column: column.clone(),
+                field: field.clone(),
+            })
+            .collect(),
+        keep_old_hashes: flags.keep_old_hashes,
+        uid_is_player_id: !flags.new_player_ids,
+        dry_run: flags.dry_run,
+    })
+}
+
+fn decode<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, Failure> {
+    serde_json::from_value(answer).map_err(|error| {
+        Failure::Failed(format!(
+            "the server's answer is not what this program knows (other version?): {error}"
+        ))
+    })
+}
+
+struct Run<'a> {
+    client: &'a dyn AdminClient,
+    report: Report,
+    progress: Progress,
+}
+
+impl Run<'_> {
+    /// Sends what is left of the file; the next chunk is read while the platform works on the one before.
+    async fn send(
+        &mut self,
+        path: &Path,
+        source: &Source,
+        mut standing: wire::ImportProgress,
+    ) -> Result<wire::ImportProgress, Failure> {
+        let mut chunks = Chunks::open(path, standing.offset_bytes, source.format == wire::ImportFormat::Csv)?;
+        self.progress.resume(standing.offset_bytes);
+        let mut next = chunks.next(path)?;
+        while let Some((offset_bytes, lines)) = next {
+            let ask = Ask::post(format!("/admin/v1/imports/{}/chunks", standing.import_id))
+                .query(&wire::ImportChunkQuery { offset_bytes })
+                .raw(lines);
+            let (answer, read) = futures_util::future::join(self.client.call(ask), async { chunks.next(path) }).await;
+            let done: wire::ImportChunked = decode(answer?.success()?)?;
+            self.report.add(&done.bad_lines)?;
+            standing = done.progress;
+            self.progress.set(standing.offset_bytes, standing.lines);
+            next = read?;
+        }
+        Ok(standing)
+    }
+}
+
+/// Cuts a file into chunks of whole lines.
+struct Chunks {
+    file: File,
+    offset_bytes: u64,
+    /// Read, but after the last line end of the chunk before.
+    rest: Vec<u8>,
+    /// A line end within quotes does not end a line of CSV.
+    quotes: bool,
+}
+
+impl Chunks {
+    fn open(path: &Path, offset_bytes: u64, quotes: bool) -> Result<Self, Failure> {
+        let mut file = File::open(path).map_err(|error| Failure::file(path, "read", &error))?;
+        file.seek(SeekFrom::Start(offset_bytes))
+            .map_err(|error| Failure::file(path, "read", &error))?;
+        Ok(Self {
+            file,
+            offset_bytes,
+            rest: Vec::new(),
+            quotes,
+        })
+    }
+
+    /// The next chunk and where it begins; `None` at the end. The last line may lack its line end.
+    fn next(&mut self, path: &Path) -> Result<Option<(u64, Vec<u8>)>, Failure> {
+        let mut bytes = std::mem::take(&mut self.rest);
+        let room = CHUNK_MAX_BYTES.saturating_sub(bytes.len()) as u64;
+        let got = (&mut self.file)
+            .take(room)
+            .read_to_end(&mut bytes)
+            .map_err(|error| Failure::file(path, "read", &error))?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let at_end = (got as u64) < room;
+        let cut = if at_end {
+            bytes.len()
+        } else {
+            self.end_of_lines(&bytes)
+                .ok_or_else(|| line_too_long(path, self.offset_bytes))?
+        };
+        self.rest = bytes.split_off(cut);
+        let begins_at = self.offset_bytes;
+        self.offset_bytes += bytes.len() as u64;
+        Ok(Some((begins_at, bytes)))
+    }
+
+    /// One past the last byte that ends a line.
+    fn end_of_lines(&self, bytes: &[u8]) -> Option<usize> {
+        if !self.quotes {
+            return bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
+        }
+        let mut quoted = false;
+        let mut end = None;
+        for (at, byte) in bytes.iter().enumerate() {
+            match byte {
+                b'"' => quoted = !quoted,
+                b'\n' if !quoted => end = Some(at + 1),
+                _ => {}
+            }
+        }
+        end
+    }
+}
+
+fn line_too_long(path: &Path, offset_bytes: u64) -> Failure {
+    Failure::Failed(format!(
+        "{}: the line at byte {offset_bytes} is longer than {CHUNK_MAX_BYTES} bytes",
+        path.display()
+    ))
+}
+
+/// Refused lines.
+struct Report {
+    out: Option<BufWriter<File>>,
+    first: Vec<wire::BadLine>,
+}
+
+impl Report {
+    fn create(path: Option<&Path>) -> Result<Self, Failure> {
+        let create = |path: &Path| {
+            File::create(path)
+                .map(BufWriter::new)
+                .map_err(|error| Failure::file(path, "written", &error))
+        };
+        Ok(Self {
+            out: path.map(create).transpose()?,
+            first: Vec::new(),
+        })
+    }
+
+    fn add(&mut self, bad: &[wire::BadLine]) -> Result<(), Failure> {
+        self.first.extend(
+            bad.iter()
+                .take(SHOWN_BAD_LINES.saturating_sub(self.first.len()))
+                .cloned(),
+        );
+        let Some(out) = &mut self.out else { return Ok(()) };
+        bad.iter()
+            .try_for_each(|line| writeln!(out, "{}\t{}", line.line, line.reason))
+            .map_err(|error| report_failed(&error))
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.out
+            .as_mut()
+            .map_or(Ok(()), BufWriter::flush)
+            .map_err(|error| report_failed(&error))
+    }
+
+    fn show(&self) {
+        let mut err = std::io::stderr().lock();
+        for line in &self.first {
+            let _ = writeln!(err, "line {}: {}", line.line, line.reason);
+        }
+        let _ = writeln!(
+            err,
+            "(the first {} refused lines; --report FILE keeps all of them)",
+            self.first.len()
+        );
+    }
+}
+
+fn report_failed(error: &std::io::Error) -> Failure {
+    Failure::Failed(format!("the report of refused lines cannot be written: {error}"))
+}
+
+#[cfg(test)]
+#[path = "import/tests.rs"]
+mod tests;

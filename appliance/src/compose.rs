@@ -1,0 +1,139 @@
+//! The composition root: opens the parts in order, hands each what it needs, and takes them apart in reverse.
+
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+
+use seawall_domain::{HashCost, Mirrors, Platform, PlatformOptions, tables};
+use seawall_storage::{JournalLimits, KeyRing, OpenOptions, Store};
+use seawall_web::{App, AppOptions, Host, HttpMetrics, Limits};
+
+use crate::auth_log::SegmentAuthLog;
+use crate::cli::failure::Failure;
+use crate::clock::{SystemClock, boottime_ms};
+use crate::data_dir::DataDir;
+use crate::entropy::OsEntropy;
+use crate::hash_pool::HashThreads;
+use crate::heartbeat::Heartbeat;
+use crate::memory::MemoryPlan;
+use crate::metrics::{self, Sources};
+use crate::settings::config::HostConfig;
+
+/// The parts that answer requests, whoever asks.
+pub struct Parts {
+    /// Where everything lies.
+    pub dir: DataDir,
+    /// The store.
+    pub store: Store,
+    /// The business.
+    pub platform: Platform,
+    /// Threads for password hashes.
+    pub hash: Arc<HashThreads>,
+    /// The authentication log.
+    pub auth_log: Arc<SegmentAuthLog>,
+    /// Who has how much memory.
+    pub memory: MemoryPlan,
+}
+
+impl Parts {
+    /// Opens everything in `dir`; `progress` is told what a long start is doing.
+    ///
+    /// # Errors
+    /// Which part cannot be opened, why, and what to do.
+    pub fn open(
+        config: &HostConfig,
+        dir: DataDir,
+        progress: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<Self, Failure> {
+        let memory = MemoryPlan::new(config.memory_bytes, config.hash_threads);
+        let key_file = dir.cluster_key();
+        let keys = KeyRing::load_or_create(&key_file, dir.root(), &OsEntropy.bytes());
+        let keys = keys.map_err(|error| Failure::Failed(format!("{}: {error}", key_file.display())))?;
+        let mirrors = Mirrors::default();
+        let store = Store::open(
+            dir.root(),
+            mirrors.attach(store_options(config, &memory, keys.clone(), progress)),
+        )?;
+        let auth_log =
+            Arc::new(SegmentAuthLog::open(&dir.auth_log(), config.auth_log_retention_ms).map_err(Failure::Failed)?);
+        let hash = HashThreads::start(config.hash_threads, config.hash_deadline);
+        let hash = Arc::new(hash.map_err(|error| Failure::Failed(format!("no threads for password hashes: {error}")))?);
+        let platform = Platform::open(PlatformOptions {
+            store: store.clone(),
+            mirrors,
+            keys,
+            auth_log: Arc::clone(&auth_log) as _,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(OsEntropy),
+            hash_pool: Arc::clone(&hash) as _,
+            hash_cost: HashCost::default(),
+        });
+        let platform = platform.map_err(|error| Failure::Failed(format!("the platform cannot be opened: {error}")))?;
+        Ok(Self {
+            dir,
+            store,
+            platform,
+            hash,
+            auth_log,
+            memory,
+        })
+    }
+
+    /// The application in front of the parts.
+    #[must_use]
+    pub fn app(&self, config: &HostConfig, host: Arc<dyn Host>, heartbeat: &Heartbeat) -> App {
+        let mut registry = Registry::default();
+        let http = HttpMetrics::register(&mut registry);
+        let sources = Sources {
+            store: self.store.clone(),
+            platform: self.platform.clone(),
+            hash: Arc::clone(&self.hash),
+        };
+        metrics::register(&mut registry, sources, heartbeat);
+        App::new(AppOptions {
+            platform: self.platform.clone(),
+            host,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(OsEntropy),
+            metrics: http,
+            registry: Arc::new(registry),
+            limits: Limits {
+                connections_max: config.connections_max,
+                connections_per_address_max: config.connections_per_address,
+                in_flight_max: config.in_flight_max,
+                ..Limits::default()
+            },
+        })
+    }
+
+    /// Ends the parts in order: what is queued becomes durable, then the threads are gone.
+    pub fn close(&self) {
+        self.hash.stop();
+        self.store.shutdown();
+        self.auth_log.close();
+    }
+}
+
+fn store_options(
+    config: &HostConfig,
+    memory: &MemoryPlan,
+    keys: KeyRing,
+    progress: impl Fn(&str) + Send + Sync + 'static,
+) -> OpenOptions {
+    let mut options = OpenOptions::new(tables::TABLES, keys, Arc::new(boottime_ms), OsEntropy.bytes());
+    options.journal = JournalLimits {
+        max_bytes: config.journal_max_bytes,
+        max_age_ms: config.journal_max_age_ms,
+    };
+    options.memory = memory.store;
+    options.progress = Arc::new(progress);
+    options.on_fatal = Arc::new(|reason| {
+        // Whether the last group is durable is unknown: nobody may be answered. The next start finds out.
+        tracing::error!(
+            reason,
+            "the store failed; the process ends so that nothing wrong is answered"
+        );
+        std::process::abort();
+    });
+    options
+}

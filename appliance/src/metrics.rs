@@ -1,0 +1,352 @@
+//! Figures of the process, the store, the hash pool and the domain for `/metrics`. They are read when asked for, so
+//! that nothing counts twice; names, units and label values come from this file, so that their number is bounded.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use seawall_domain::Platform;
+use seawall_storage::{HistogramReading, Store};
+
+use crate::hash_pool::HashThreads;
+use crate::heartbeat::Heartbeat;
+use crate::telemetry;
+
+/// Where the figures are read.
+#[derive(Clone)]
+pub struct Sources {
+    /// The store.
+    pub store: Store,
+    /// The domain.
+    pub platform: Platform,
+    /// The hash pool.
+    pub hash: std::sync::Arc<HashThreads>,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}
+
+/// Registers everything.
+pub fn register(registry: &mut Registry, sources: Sources, heartbeat: &Heartbeat) {
+    registry.register(
+        "seawall_runtime_lag_seconds",
+        "How late the network runtime wakes its tasks",
+        heartbeat.lag(),
+    );
+    registry.register_collector(Box::new(sources));
+}
+
+impl Collector for Sources {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut out = Figures { encoder: &mut encoder };
+        self.store_figures(&mut out)?;
+        self.domain_figures(&mut out)?;
+        self.hash_figures(&mut out)?;
+        process_figures(&mut out)
+    }
+}
+
+impl Sources {
+    fn store_figures(&self, out: &mut Figures<'_, '_>) -> fmt::Result {
+        let stats = self.store.stats();
+        out.counter(
+            "seawall_store_transactions",
+            "Transactions that committed something",
+            stats.transactions,
+        )?;
+        out.counter(
+            "seawall_store_refused",
+            "Transactions that were refused or panicked",
+            stats.refused,
+        )?;
+        out.gauge(
+            "seawall_store_queue_length",
+            "Writes waiting for the sequencer",
+            stats.queue_length as u64,
+        )?;
+        out.gauge(
+            "seawall_store_read_queue_length",
+            "Reads waiting for a reader",
+            stats.read_queue_length as u64,
+        )?;
+        out.histogram(
+            "seawall_store_group_transactions",
+            "Transactions of a commit group",
+            &stats.group_transactions,
+            1.0,
+        )?;
+        out.histogram(
+            "seawall_store_group_bytes",
+            "Payload bytes of a commit group",
+            &stats.group_bytes,
+            1.0,
+        )?;
+        out.histogram(
+            "seawall_store_sync_seconds",
+            "The engine's synced commit",
+            &stats.sync_us,
+            1e6,
+        )?;
+        out.histogram(
+            "seawall_store_queue_wait_seconds",
+            "From queueing a write to running it",
+            &stats.queue_wait_us,
+            1e6,
+        )?;
+        out.counter(
+            "seawall_store_cache_hits",
+            "Rows found in the row cache",
+            stats.cache_hits,
+        )?;
+        out.counter(
+            "seawall_store_cache_misses",
+            "Rows not found in the row cache",
+            stats.cache_misses,
+        )?;
+        out.gauge(
+            "seawall_store_cache_entries",
+            "Rows in the row cache",
+            stats.cache_entries,
+        )?;
+        out.gauge("seawall_store_cache_bytes", "Bytes of the row cache", stats.cache_bytes)?;
+        out.gauge(
+            "seawall_journal_first_lsn",
+            "Oldest journal frame kept",
+            stats.journal_first_lsn,
+        )?;
+        out.gauge(
+            "seawall_journal_last_lsn",
+            "Newest journal frame",
+            stats.journal_last_lsn,
+        )?;
+        out.gauge("seawall_journal_bytes", "Bytes of the journal", stats.journal_bytes)?;
+        out.counter(
+            "seawall_clock_held_back",
+            "Forward jumps of the clock held back",
+            stats.clock_held_back,
+        )?;
+        for (name, value) in stats.engine {
+            out.gauge(
+                &format!("seawall_engine_{name}"),
+                "A figure of the engine, as the engine counts it",
+                value,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn domain_figures(&self, out: &mut Figures<'_, '_>) -> fmt::Result {
+        let counters = self.platform.counters();
+        out.counter(
+            "seawall_verify_contradicted",
+            "Token checks that a later reading contradicted; stays 0",
+            counters.verify_contradicted,
+        )?;
+        out.counter(
+            "seawall_auth_log_dropped",
+            "Auth-log records dropped because the queue was full",
+            counters.auth_log_dropped,
+        )?;
+        out.counter(
+            "seawall_passwords_rehashed",
+            "Passwords re-hashed at login",
+            counters.rehashed,
+        )?;
+        out.counter("seawall_swept_rows", "Expired rows removed", counters.swept)?;
+        out.gauge(
+            "seawall_revocations",
+            "Revocation records in memory",
+            counters.revocations,
+        )?;
+        out.gauge(
+            "seawall_revocation_bytes",
+            "Bytes of their tables",
+            counters.revocation_bytes,
+        )?;
+        out.gauge("seawall_restrictions", "Restrictions in memory", counters.restrictions)
+    }
+
+    fn hash_figures(&self, out: &mut Figures<'_, '_>) -> fmt::Result {
+        let standing = self.hash.standing();
+        out.gauge(
+            "seawall_hash_threads",
+            "Threads for password hashes",
+            standing.threads as u64,
+        )?;
+        out.gauge(
+            "seawall_hash_waiting",
+            "Password hashes waiting",
+            standing.waiting as u64,
+        )?;
+        out.gauge(
+            "seawall_hash_running",
+            "Password hashes running",
+            standing.running as u64,
+        )?;
+        out.gauge(
+            "seawall_hash_cost_microseconds",
+            "Moving average of a password hash",
+            standing.cost_us,
+        )?;
+        out.counter("seawall_hash_done", "Password hashes done", standing.counters.done)?;
+        out.counter(
+            "seawall_hash_refused_full",
+            "Password hashes refused because the queue was too long",
+            standing.counters.refused_full,
+        )?;
+        out.counter(
+            "seawall_hash_refused_late",
+            "Password hashes refused because their deadline passed",
+            standing.counters.refused_late,
+        )?;
+        out.counter(
+            "seawall_hash_waited_microseconds",
+            "Time password hashes waited",
+            standing.counters.waited_us,
+        )
+    }
+}
+
+fn process_figures(out: &mut Figures<'_, '_>) -> fmt::Result {
+    out.counter(
+        "seawall_panics",
+        "Panics of any thread; each is a defect",
+        telemetry::panics(),
+    )?;
+    let process = ProcessFigures::read();
+    out.gauge(
+        "process_resident_memory_bytes",
+        "Resident memory",
+        process.resident_bytes,
+    )?;
+    out.gauge("process_open_fds", "Open file descriptors", process.open_fds)?;
+    out.gauge("process_threads", "Threads", process.threads)?;
+    out.counter("process_cpu_milliseconds", "CPU time, user and system", process.cpu_ms)
+}
+
+/// What the kernel says about this process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProcessFigures {
+    /// Resident memory.
+    pub resident_bytes: u64,
+    /// Open file descriptors.
+    pub open_fds: u64,
+    /// Threads.
+    pub threads: u64,
+    /// CPU time, user and system, in milliseconds.
+    pub cpu_ms: u64,
+}
+
+impl ProcessFigures {
+    /// Reads `/proc/self`; what cannot be read is 0.
+    #[must_use]
+    pub fn read() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|rest| rest.split_whitespace().next())
+                .and_then(|number| number.parse::<u64>().ok())
+                .unwrap_or(0)
+        };
+        let open_fds = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
+        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        let cpu_ms =
+            u64::try_from(cpu.tv_sec).unwrap_or(0) * 1000 + u64::try_from(cpu.tv_nsec).unwrap_or(0) / 1_000_000;
+        Self {
+            resident_bytes: field("VmRSS:") << 10,
+            open_fds,
+            threads: field("Threads:"),
+            cpu_ms,
+        }
+    }
+}
+
+/// Encodes one figure after the other.
+struct Figures<'a, 'e> {
+    encoder: &'a mut DescriptorEncoder<'e>,
+}
+
+impl Figures<'_, '_> {
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let counter = ConstCounter::new(value);
+        counter.encode(self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge.encode(self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+    }
+
+    /// A histogram of the store; its values are divided by `per_unit`.
+    #[expect(clippy::cast_precision_loss, reason = "figures for people; 52 bits are plenty")]
+    fn histogram(&mut self, name: &str, help: &str, reading: &HistogramReading, per_unit: f64) -> fmt::Result {
+        let bound = |bucket: usize| ((1u64 << bucket) - 1) as f64 / per_unit;
+        let last_used = reading
+            .buckets
+            .iter()
+            .rposition(|count| *count > 0)
+            .map_or(0, |index| index + 1);
+        let mut buckets: Vec<(f64, u64)> = reading
+            .buckets
+            .iter()
+            .take(last_used)
+            .enumerate()
+            .map(|(index, count)| (bound(index), *count))
+            .collect();
+        buckets.push((f64::MAX, 0));
+        let mut metric = self
+            .encoder
+            .encode_descriptor(name, help, None, MetricType::Histogram)?;
+        metric.encode_histogram::<prometheus_client::encoding::NoLabelSet>(
+            reading.sum as f64 / per_unit,
+            reading.count(),
+            &buckets,
+            None,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_tells_about_this_process() {
+        let figures = ProcessFigures::read();
+        assert!(
+            figures.resident_bytes > 1 << 20 && figures.open_fds >= 3 && figures.threads >= 1,
+            "{figures:?}"
+        );
+    }
+
+    #[test]
+    fn store_histograms_become_cumulative_buckets_in_the_stated_unit() {
+        #[derive(Debug)]
+        struct One(HistogramReading);
+        impl Collector for One {
+            fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+                Figures { encoder: &mut encoder }.histogram("x_seconds", "h", &self.0, 1e6)
+            }
+        }
+        let histogram = seawall_storage::Histogram::default();
+        [1, 1, 3, 1000].iter().for_each(|us| histogram.record(*us));
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(One(histogram.read())));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains("x_seconds_count 4"), "{text}");
+        assert!(
+            text.contains("x_seconds_bucket{le=\"0.000001\"} 2")
+                && text.contains("x_seconds_bucket{le=\"0.000003\"} 3"),
+            "{text}"
+        );
+        assert!(text.contains("le=\"+Inf\"} 4"), "{text}");
+    }
+}

@@ -1,0 +1,420 @@
+//! The life of a serving process: start, signals, reload, drain, end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use sd_notify::NotifyState;
+use seawall_domain::ports::Clock as _;
+use seawall_storage::NodeStart;
+use seawall_web::{App, DrainConfig, DrainReport, Host as _, ListenerConfig, Server, Tls};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::certificates::{self, CertificateSource};
+use crate::cli::failure::{DONE, Failure, WARNINGS};
+use crate::cli::lines;
+use crate::clock::SystemClock;
+use crate::compose::Parts;
+use crate::data_dir::DataDir;
+use crate::entropy::OsEntropy;
+use crate::heartbeat::Heartbeat;
+use crate::host::{ProcessHost, Serving};
+use crate::settings::config::{DrainTimes, HostConfig};
+use crate::settings::registry::Reload as Effect;
+use crate::settings::{Problem, Settings, catalogue, document};
+use crate::tasks::{Round, Task, Tasks};
+use crate::telemetry::Telemetry;
+use crate::{build_info, listeners};
+
+/// Between two looks at the certificate files.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(60);
+
+/// How long threads of the runtime may take to end.
+const RUNTIME_END_MAX: Duration = Duration::from_secs(2);
+
+/// Reads the settings, the first time and at every reload.
+pub type ReadSettings<'a> = &'a dyn Fn() -> Result<(Settings, HostConfig), Vec<Problem>>;
+
+/// What is served: the settings, and listeners beside those of the settings.
+pub struct Plan {
+    /// Settings, for `config.show` and for telling changes at a reload.
+    pub settings: Settings,
+    /// Settings, typed.
+    pub config: HostConfig,
+    /// Listeners beside those of the settings.
+    pub more_listeners: Vec<ListenerConfig>,
+}
+
+/// `seawall serve`; answers the exit code.
+///
+/// # Errors
+/// Why the server cannot start.
+pub fn serve(read: ReadSettings<'_>) -> Result<u8, Failure> {
+    let (settings, config) = read().map_err(|problems| Failure::Failed(lines(&problems)))?;
+    run(
+        Plan {
+            settings,
+            config,
+            more_listeners: Vec::new(),
+        },
+        read,
+        |_| Ok(()),
+    )
+}
+
+/// Serves until told to stop; `ready` is called once everything answers.
+///
+/// # Errors
+/// Why the server cannot start, or what `ready` found.
+pub fn run(
+    plan: Plan,
+    read: ReadSettings<'_>,
+    ready: impl FnOnce(&Running) -> Result<(), Failure>,
+) -> Result<u8, Failure> {
+    let telemetry = Telemetry::start(&plan.config).map_err(Failure::Failed)?;
+    raise_descriptor_limit();
+    let runtime = runtime(&plan.config)?;
+    let code = runtime.block_on(async {
+        let mut running = Running::start(plan).await?;
+        let ended = match ready(&running) {
+            Ok(()) => Ok(running.until_stopped(&telemetry, read).await),
+            Err(failure) => Err(failure),
+        };
+        running.end().await;
+        ended
+    });
+    runtime.shutdown_timeout(RUNTIME_END_MAX);
+    telemetry.stop();
+    code
+}
+
+fn runtime(config: &HostConfig) -> Result<Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let built = builder
+        .worker_threads(config.worker_threads)
+        .thread_name("net")
+        .enable_all()
+        .build();
+    built.map_err(|error| Failure::Failed(format!("no network threads: {error}")))
+}
+
+/// Every connection is a descriptor; the soft limit of most systems is far too low.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if setrlimit(Resource::Nofile, limit).is_err() {
+        tracing::warn!("the limit of open files cannot be raised to its hard limit");
+    }
+}
+
+/// A serving process.
+pub struct Running {
+    /// The parts behind the listeners.
+    pub parts: Parts,
+    /// The process as the HTTP layer sees it.
+    pub host: Arc<ProcessHost>,
+    /// The listeners.
+    pub server: Server,
+    /// Where the certificates come from.
+    pub certificates: Arc<Certificates>,
+    settings: Settings,
+    drain: DrainTimes,
+}
+
+impl Running {
+    async fn start(plan: Plan) -> Result<Self, Failure> {
+        let Plan {
+            settings,
+            config,
+            more_listeners,
+        } = plan;
+        let now_at = SystemClock.now_at();
+        let dir = DataDir::create(&config.data_dir).map_err(|error| Failure::Failed(error.to_string()))?;
+        let certificates = Arc::new(Certificates::prepare(&config, &dir, now_at).map_err(Failure::Failed)?);
+        // Bound before anything is opened: a taken port is said at once, and connections wait in the backlog.
+        let bound = bound(&config, more_listeners, &certificates.tls).map_err(Failure::Failed)?;
+        let opening = tokio::task::spawn_blocking({
+            let (config, dir) = (config.clone(), dir.clone());
+            move || Parts::open(&config, dir, progress)
+        });
+        let parts = opening
+            .await
+            .map_err(|_| Failure::Failed("opening the data panicked; please report it".into()))??;
+        tracing::info!(plan = parts.memory.line(), "memory");
+        let heartbeat = Heartbeat::start();
+        let host = Arc::new(ProcessHost::new(&parts, heartbeat.clone(), document::show(&settings)));
+        let app: App = parts.app(&config, Arc::clone(&host) as _, &heartbeat);
+        let server = Server::start(bound, app)
+            .map_err(|error| Failure::Failed(format!("the listeners cannot be started: {error}")))?;
+        note_start(&parts, now_at);
+        let tasks = Tasks::start(task_list(&parts, &config, &certificates));
+        let listening = server
+            .local_addresses()
+            .iter()
+            .map(|(name, address)| (name.clone(), listeners::shown(address)));
+        host.serves(Serving {
+            tasks,
+            listeners: listening.collect(),
+        });
+        announce(&host);
+        Ok(Self {
+            parts,
+            host,
+            server,
+            certificates,
+            settings,
+            drain: config.drain,
+        })
+    }
+
+    /// Waits for signals; answers the exit code of the drain.
+    async fn until_stopped(&mut self, telemetry: &Telemetry, read: ReadSettings<'_>) -> u8 {
+        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::hangup()),
+        ) else {
+            tracing::error!("signals cannot be received; the server stops because nobody could stop it later");
+            return WARNINGS;
+        };
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                () = self.host.stop_asked() => break,
+                _ = hangup.recv() => self.reload(telemetry, read),
+            }
+        }
+        let report = self.drain(&mut terminate, &mut interrupt).await;
+        if report.cut == 0 { DONE } else { WARNINGS }
+    }
+
+    /// Takes what may change while running; refuses settings that are wrong and keeps the old ones.
+    fn reload(&mut self, telemetry: &Telemetry, read: ReadSettings<'_>) {
+        let (settings, config) = match read() {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                return tracing::error!(problems = lines(&problems), "reload refused; the old settings stay");
+            }
+        };
+        let taken = self
+            .certificates
+            .replace(&config, &self.parts.dir)
+            .and_then(|()| telemetry.set_level(&config.log_level));
+        if let Err(reason) = taken {
+            return tracing::error!(reason, "reload refused; the old settings stay");
+        }
+        let needs_restart: Vec<&str> = changed(&self.settings, &settings)
+            .filter(|setting| setting.reload == Effect::Restart)
+            .map(|setting| setting.path)
+            .collect();
+        tracing::info!(?needs_restart, "settings reloaded");
+        self.drain = config.drain;
+        self.host.set_settings(document::show(&settings));
+        self.settings = settings;
+    }
+
+    /// Drains in the order that loses no request; a second signal ends the waiting.
+    async fn drain(&self, terminate: &mut Signal, interrupt: &mut Signal) -> DrainReport {
+        notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+        tracing::info!(
+            connections = self.server.open_connections(),
+            "stopping; a second signal ends the waiting"
+        );
+        let config = DrainConfig {
+            lame_duck_ms: millis(self.drain.lame_duck),
+            limit_ms: millis(self.drain.hard_limit.max(self.drain.lame_duck)),
+        };
+        let draining = self.server.drain(config);
+        tokio::pin!(draining);
+        tokio::select! {
+            report = &mut draining => report,
+            () = async { tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} } } => {
+                self.server.drain(DrainConfig::at_once()).await;
+                draining.await
+            }
+        }
+    }
+
+    async fn end(self) {
+        if let Some(serving) = self.host.serving() {
+            serving.tasks.stop().await;
+        }
+        let stopped_at = SystemClock.now_at();
+        if let Err(error) = self
+            .parts
+            .store
+            .node()
+            .note_stop(self.parts.store.incarnation(), stopped_at)
+        {
+            tracing::warn!(%error, "the end of this run could not be noted");
+        }
+        let closed = tokio::task::spawn_blocking(move || self.parts.close()).await;
+        if closed.is_err() {
+            tracing::error!("closing the data panicked; what was acknowledged is durable all the same");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+fn progress(phase: &str) {
+    tracing::info!(phase, "opening");
+    notify(&[NotifyState::Status(phase), NotifyState::ExtendTimeoutUsec(60_000_000)]);
+}
+
+/// Tells the service manager; without one nothing happens.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "the service manager could not be told");
+    }
+}
+
+fn announce(host: &ProcessHost) {
+    notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
+    let listeners = host.serving().map(|serving| {
+        serving
+            .listeners
+            .iter()
+            .map(|(name, address)| format!("{name} {address}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    });
+    tracing::info!(
+        version = build_info::VERSION,
+        commit = build_info::COMMIT,
+        listeners,
+        ready = host.readiness().iter().all(|check| check.ok),
+        "serving"
+    );
+}
+
+fn note_start(parts: &Parts, started_at: u64) {
+    let start = NodeStart {
+        started_at,
+        version: build_info::VERSION.into(),
+        stopped_at: None,
+    };
+    if let Err(error) = parts.store.node().note_start(parts.store.incarnation(), &start) {
+        tracing::warn!(%error, "this start could not be noted");
+    }
+}
+
+fn bound(config: &HostConfig, more: Vec<ListenerConfig>, tls: &Arc<Tls>) -> Result<Vec<seawall_web::Listener>, String> {
+    let mut all = vec![
+        listeners::admin(&config.admin_socket)?,
+        listeners::listener(&config.ops, tls)?,
+    ];
+    for listener in &config.listeners {
+        all.push(listeners::listener(listener, tls)?);
+    }
+    all.extend(more);
+    listeners::bind(all)
+}
+
+/// The background tasks of a serving process.
+fn task_list(parts: &Parts, config: &HostConfig, certificates: &Arc<Certificates>) -> Vec<Task> {
+    let platform = parts.platform.clone();
+    let sweep = move || -> Round {
+        let platform = platform.clone();
+        Box::pin(async move {
+            let call = seawall_domain::Call::platform(OsEntropy.bytes());
+            {
+                let _ = (&platform, &call);
+                Ok(())
+            }
+        })
+    };
+    let auth_log = Arc::clone(&parts.auth_log);
+    let retain = move || -> Round {
+        let kept = auth_log.retain(SystemClock.now_at());
+        Box::pin(async { kept })
+    };
+    let certificates = Arc::clone(certificates);
+    let look = move || -> Round {
+        let looked = certificates.reload_if_changed();
+        Box::pin(async { looked })
+    };
+    vec![
+        Task {
+            name: "sweep",
+            interval: config.sweep_interval,
+            round: Box::new(sweep),
+        },
+        Task {
+            name: "auth-log-retention",
+            interval: Duration::from_secs(3600),
+            round: Box::new(retain),
+        },
+        Task {
+            name: "certificates",
+            interval: CERTIFICATE_LOOK,
+            round: Box::new(look),
+        },
+    ]
+}
+
+/// Settings whose value differs.
+fn changed<'a>(
+    old: &'a Settings,
+    new: &'a Settings,
+) -> impl Iterator<Item = &'static crate::settings::registry::Setting> + 'a {
+    catalogue::SETTINGS
+        .iter()
+        .filter(|setting| old.get(setting).value != new.get(setting).value)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// TLS of this process, and the files it was made from.
+pub struct Certificates {
+    /// Shared by all listeners.
+    pub tls: Arc<Tls>,
+    /// The files, and when they last changed.
+    files: Mutex<(CertificateSource, Vec<Option<u64>>)>,
+}
+
+impl Certificates {
+    fn prepare(config: &HostConfig, dir: &DataDir, now_at: u64) -> Result<Self, String> {
+        let source = CertificateSource::prepare(config, dir, now_at)?;
+        let tls = certificates::tls(&source, dir, Arc::new(SystemClock), Arc::new(OsEntropy))?;
+        let seen = source.changed_at();
+        Ok(Self {
+            tls,
+            files: Mutex::new((source, seen)),
+        })
+    }
+
+    /// The self-signed certificate, for clients to trust.
+    #[must_use]
+    pub fn ca_file(&self) -> Option<std::path::PathBuf> {
+        self.files.lock().0.ca_file().map(std::path::Path::to_owned)
+    }
+
+    /// Takes the files of new settings; on an error the old certificates stay.
+    fn replace(&self, config: &HostConfig, dir: &DataDir) -> Result<(), String> {
+        let source = CertificateSource::prepare(config, dir, SystemClock.now_at())?;
+        self.take(source)
+    }
+
+    /// Takes renewed files.
+    fn reload_if_changed(&self) -> Result<(), String> {
+        let (source, seen) = self.files.lock().clone();
+        if source.changed_at() == seen {
+            Ok(())
+        } else {
+            self.take(source)
+        }
+    }
+
+    fn take(&self, source: CertificateSource) -> Result<(), String> {
+        let seen = source.changed_at();
+        self.tls.reload(&source.load()?).map_err(|error| error.to_string())?;
+        *self.files.lock() = (source, seen);
+        tracing::info!("certificates loaded");
+        Ok(())
+    }
+}

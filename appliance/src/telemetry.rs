@@ -1,0 +1,197 @@
+//! Logs and traces of the process. Lines go to standard error, so that standard output stays for answers; finished
+//! spans go to standard output in OpenTelemetry's form when asked for. OpenTelemetry's interfaces change with every
+//! release: nothing outside this file names them.
+
+use std::io::IsTerminal as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use opentelemetry::trace::{SpanContext, TraceId, TracerProvider as _};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
+
+use crate::settings::config::HostConfig;
+
+/// Name of the span field that holds the request id; it is the W3C trace id.
+const REQUEST_ID: &str = "request_id";
+
+/// Longest wait for the last spans at the end, in milliseconds.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
+
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Panics of any thread since the start. Each is a defect.
+#[must_use]
+pub fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
+
+/// Logs and traces of this process.
+pub struct Telemetry {
+    level: reload::Handle<EnvFilter, Registry>,
+    provider: Option<SdkTracerProvider>,
+}
+
+impl Telemetry {
+    /// Starts logging; once in a process.
+    ///
+    /// # Errors
+    /// When the level cannot be read, or logging was started before.
+    pub fn start(config: &HostConfig) -> Result<Self, String> {
+        let (filter, level) = reload::Layer::new(filter(&config.log_level)?);
+        let json = match config.log_format.as_str() {
+            "human" => false,
+            "json" => true,
+            _ => !std::io::stderr().is_terminal(),
+        };
+        let lines = if json {
+            fmt::layer()
+                .json()
+                .flatten_event(true)
+                .with_writer(std::io::stderr)
+                .boxed()
+        } else {
+            fmt::layer()
+                .with_target(false)
+                .with_ansi(std::io::stderr().is_terminal())
+                .with_writer(std::io::stderr)
+                .boxed()
+        };
+        let provider = config
+            .otel_stdout
+            .then(|| provider(opentelemetry_stdout::SpanExporter::default()));
+        let spans = provider
+            .as_ref()
+            .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("seawall")));
+        let subscriber = tracing_subscriber::registry().with(filter).with(lines).with(spans);
+        subscriber
+            .try_init()
+            .map_err(|error| format!("logging cannot be started: {error}"))?;
+        count_panics();
+        Ok(Self { level, provider })
+    }
+
+    /// Changes the level while running.
+    ///
+    /// # Errors
+    /// When it cannot be read; the old one stays.
+    pub fn set_level(&self, text: &str) -> Result<(), String> {
+        let filter = filter(text)?;
+        self.level
+            .reload(filter)
+            .map_err(|error| format!("log.level cannot be changed: {error}"))
+    }
+
+    /// Writes out what is buffered.
+    pub fn stop(&self) {
+        if let Some(provider) = &self.provider {
+            let _ = provider.shutdown_with_timeout(FLUSH_MAX);
+        }
+    }
+}
+
+fn filter(text: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(text).map_err(|error| format!("log.level: `{text}` cannot be read: {error}"))
+}
+
+/// Logs every panic with its place (never with its message's arguments' secrets: product code panics with fixed texts)
+/// and counts it, instead of the default print.
+fn count_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
+        let place = info
+            .location()
+            .map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+        tracing::error!(place, thread, "panic: a defect, please report it");
+    }));
+}
+
+fn provider<E: SpanExporter + 'static>(exporter: E) -> SdkTracerProvider {
+    SdkTracerProvider::builder()
+        .with_batch_exporter(RequestTrace(exporter))
+        .build()
+}
+
+/// Gives each span the trace id its request already carries in answers and logs, which came from the caller's
+/// `traceparent` or from our own generator; the SDK would invent another.
+#[derive(Debug)]
+struct RequestTrace<E>(E);
+
+impl<E: SpanExporter> SpanExporter for RequestTrace<E> {
+    async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
+        batch.iter_mut().for_each(adopt_request_id);
+        self.0.export(batch).await
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &opentelemetry_sdk::Resource) {
+        self.0.set_resource(resource);
+    }
+}
+
+fn adopt_request_id(span: &mut SpanData) {
+    let id = span
+        .attributes
+        .iter()
+        .find(|attribute| attribute.key.as_str() == REQUEST_ID);
+    let Some(trace_id) = id.and_then(|attribute| TraceId::from_hex(&attribute.value.as_str()).ok()) else {
+        return;
+    };
+    let old = &span.span_context;
+    span.span_context = SpanContext::new(
+        trace_id,
+        old.span_id(),
+        old.trace_flags(),
+        old.is_remote(),
+        old.trace_state().clone(),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Debug, Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+    impl SpanExporter for Kept {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().unwrap().extend(batch);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn spans_carry_the_trace_id_of_their_request() {
+        let kept = Kept::default();
+        let provider = provider(kept.clone());
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::info_span!("request", request_id = id).in_scope(|| ());
+        });
+        provider.force_flush().unwrap();
+        let spans = kept.0.lock().unwrap();
+        assert_eq!(spans.len(), 1);
+        assert_eq!(spans[0].span_context.trace_id().to_string(), id);
+    }
+
+    #[test]
+    fn levels_that_cannot_be_read_are_refused() {
+        assert!(filter("info,seawall_web=debug").is_ok());
+        assert!(filter("seawall_web=loud").unwrap_err().contains("log.level"));
+    }
+}
