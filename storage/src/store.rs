@@ -376,4 +376,6 @@ fn fetch<V: Record>(
 }
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 pub(crate) mod tests;

@@ -1,0 +1,98 @@
+//! Synced transactions per second through the sequencer onto RocksDB, at several numbers of writes in flight.
+//!
+//! `cargo run --release -p seawall-storage --example commit_rate -- [DIR] [SECONDS]`
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a measuring tool for developers"
+)]
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use seawall_storage::{KeyRing, OpenOptions, Record, Stamp, Store, Table, TableDef, TxError, table};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct Row {
+    body: Vec<u8>,
+}
+
+impl Record for Row {
+    const VERSION: u8 = 1;
+}
+
+static ROWS: Table<u64, Row> = table(TableDef::new(10, "rows", "About 100 bytes each."));
+static TABLES: &[&TableDef] = &[&ROWS.def];
+
+fn stamp(number: u64) -> Stamp {
+    let mut entropy = [0; 32];
+    entropy
+        .iter_mut()
+        .zip(number.to_be_bytes())
+        .for_each(|(to, from)| *to = from);
+    Stamp {
+        op: "row.put",
+        caller: "commit_rate".into(),
+        request_id: [0; 16],
+        now_at: number,
+        entropy,
+        idempotency_key: None,
+    }
+}
+
+/// Keeps `in_flight` writes open for `span`; transactions and frames per second.
+fn run(store: &Store, in_flight: usize, span: Duration, next: &mut u64) -> (f64, f64, f64) {
+    let (begun, first_lsn) = (Instant::now(), store.head().lsn);
+    let (mut open, mut done) = (VecDeque::with_capacity(in_flight), 0u64);
+    let mut waited = Duration::ZERO;
+    while begun.elapsed() < span {
+        while open.len() < in_flight {
+            let id = *next;
+            *next += 1;
+            let write = store.write(stamp(id), move |tx| tx.put(&ROWS, &id, &Row { body: vec![7; 100] }));
+            open.push_back((Instant::now(), write));
+        }
+        // Half of them are answered before new ones come, as a crowd of clients would behave.
+        for _ in 0..in_flight.div_ceil(2) {
+            let (queued, write) = open.pop_front().unwrap();
+            write
+                .wait()
+                .unwrap_or_else(|error: seawall_storage::WriteError<TxError>| panic!("{error}"));
+            waited += queued.elapsed();
+            done += 1;
+        }
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let frames = (store.head().lsn - first_lsn) as f64;
+    (
+        done as f64 / seconds,
+        done as f64 / frames,
+        waited.as_secs_f64() * 1e3 / done as f64,
+    )
+}
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let dir = args
+        .next()
+        .map_or_else(|| PathBuf::from("/var/tmp/seawall-commit-rate"), PathBuf::from);
+    let seconds = args.next().and_then(|text| text.parse().ok()).unwrap_or(3);
+    let _ = std::fs::remove_dir_all(&dir);
+    let store = Store::open(
+        &dir,
+        OpenOptions::new(TABLES, KeyRing::from_entropy(&[1; 32]), Arc::new(|| 0), [1; 32]),
+    )
+    .unwrap();
+    let mut next = 0;
+    for in_flight in [1, 8, 16, 32, 64, 128, 256, 512, 1024] {
+        let (rate, per_group, wait_ms) = run(&store, in_flight, Duration::from_secs(seconds), &mut next);
+        println!("{in_flight:5} in flight: {rate:9.0} tx/s, {per_group:6.1} tx per sync, {wait_ms:6.2} ms mean");
+    }
+    let sync = store.stats().sync_us;
+    println!("sync p50 < {} us, p99 < {} us", sync.quantile(0.5), sync.quantile(0.99));
+    store.shutdown();
+    std::fs::remove_dir_all(&dir).unwrap();
+}
