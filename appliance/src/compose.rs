@@ -88,6 +88,7 @@ impl Parts {
             store: self.store.clone(),
             platform: self.platform.clone(),
             hash: Arc::clone(&self.hash),
+            auth_log: Arc::clone(&self.auth_log),
         };
         metrics::register(&mut registry, sources, heartbeat);
         App::new(AppOptions {

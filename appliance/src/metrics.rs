@@ -2,6 +2,7 @@
 //! that nothing counts twice; names, units and label values come from this file, so that their number is bounded.
 
 use std::fmt;
+use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
@@ -12,6 +13,7 @@ use prometheus_client::registry::Registry;
 use seawall_domain::Platform;
 use seawall_storage::{HistogramReading, Store};
 
+use crate::auth_log::SegmentAuthLog;
 use crate::hash_pool::HashThreads;
 use crate::heartbeat::Heartbeat;
 use crate::telemetry;
@@ -24,7 +26,9 @@ pub struct Sources {
     /// The domain.
     pub platform: Platform,
     /// The hash pool.
-    pub hash: std::sync::Arc<HashThreads>,
+    pub hash: Arc<HashThreads>,
+    /// The authentication log.
+    pub auth_log: Arc<SegmentAuthLog>,
 }
 
 impl fmt::Debug for Sources {
@@ -49,6 +53,7 @@ impl Collector for Sources {
         self.store_figures(&mut out)?;
         self.domain_figures(&mut out)?;
         self.hash_figures(&mut out)?;
+        self.auth_log_figures(&mut out)?;
         process_figures(&mut out)
     }
 }
@@ -210,6 +215,36 @@ impl Sources {
             "seawall_hash_waited_microseconds",
             "Time password hashes waited",
             standing.counters.waited_us,
+        )
+    }
+}
+
+impl Sources {
+    fn auth_log_figures(&self, out: &mut Figures<'_, '_>) -> fmt::Result {
+        let stats = self.auth_log.stats();
+        out.gauge("seawall_auth_log_bytes", "Bytes of the auth log", stats.bytes)?;
+        out.gauge("seawall_auth_log_records", "Records of the auth log", stats.records)?;
+        out.gauge(
+            "seawall_auth_log_queued_bytes",
+            "Bytes waiting to be written",
+            stats.queued_bytes as u64,
+        )?;
+        out.counter(
+            "seawall_auth_log_failed_groups",
+            "Groups whose write or sync failed",
+            stats.failed_groups,
+        )?;
+        out.histogram(
+            "seawall_auth_log_group_records",
+            "Records of a synced group",
+            &stats.group_records,
+            1.0,
+        )?;
+        out.histogram(
+            "seawall_auth_log_sync_seconds",
+            "Write and sync of a group",
+            &stats.sync_us,
+            1e6,
         )
     }
 }

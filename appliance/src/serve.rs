@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use seawall_domain::ports::Clock as _;
+use seawall_domain::{Call, Platform};
 use seawall_storage::NodeStart;
 use seawall_web::{App, DrainConfig, DrainReport, Host as _, ListenerConfig, Server, Tls};
 use tokio::runtime::Runtime;
@@ -33,6 +34,9 @@ const CERTIFICATE_LOOK: Duration = Duration::from_secs(60);
 
 /// How long threads of the runtime may take to end.
 const RUNTIME_END_MAX: Duration = Duration::from_secs(2);
+
+/// Pages of ended rows removed in one round of the sweep; the next round goes on.
+const SWEEP_PAGES_MAX: usize = 1_000;
 
 /// Reads the settings, the first time and at every reload.
 pub type ReadSettings<'a> = &'a dyn Fn() -> Result<(Settings, HostConfig), Vec<Problem>>;
@@ -316,16 +320,7 @@ fn bound(config: &HostConfig, more: Vec<ListenerConfig>, tls: &Arc<Tls>) -> Resu
 /// The background tasks of a serving process.
 fn task_list(parts: &Parts, config: &HostConfig, certificates: &Arc<Certificates>) -> Vec<Task> {
     let platform = parts.platform.clone();
-    let sweep = move || -> Round {
-        let platform = platform.clone();
-        Box::pin(async move {
-            let call = seawall_domain::Call::platform(OsEntropy.bytes());
-            {
-                let _ = (&platform, &call);
-                Ok(())
-            }
-        })
-    };
+    let sweep = move || -> Round { Box::pin(sweep(platform.clone())) };
     let auth_log = Arc::clone(&parts.auth_log);
     let retain = move || -> Round {
         let kept = auth_log.retain(SystemClock.now_at());
@@ -353,6 +348,18 @@ fn task_list(parts: &Parts, config: &HostConfig, certificates: &Arc<Certificates
             round: Box::new(look),
         },
     ]
+}
+
+/// Removes ended rows, a page after the other, until none are left or the round is full.
+async fn sweep(platform: Platform) -> Result<(), String> {
+    for _ in 0..SWEEP_PAGES_MAX {
+        let call = Call::platform(OsEntropy.bytes());
+        let swept = platform.sweep(&call).await.map_err(|error| error.to_string())?;
+        if !swept.more {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Settings whose value differs.

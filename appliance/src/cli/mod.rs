@@ -216,4 +216,77 @@ mod tests {
             );
         }
     }
+
+    /// Every request the command line can make is an operation of the admin surface, and there is a verb for each such
+    /// operation, except for the one that the service manager's signal stands for.
+    #[test]
+    fn verbs_and_admin_operations_are_the_same_list() {
+        let mut asked = vec![Ask::get("/admin/v1/status")];
+        for line in [
+            "realm list",
+            "realm create a",
+            "realm update 1 --guests true",
+            "game list",
+            "game create a",
+            "game show 1",
+            "game update 1",
+            "package list --game 1",
+            "package create a --game 1 --platform ios",
+            "key list",
+            "key create a --game 1",
+            "key rotate 1",
+            "key revoke 1 --yes-refuse-its-servers",
+        ] {
+            asked.push(match Cli::parse_from(format!("seawall {line}").split(' ')).verb {
+                Verb::Realm(verb) => catalogue::realm(&verb).0,
+                Verb::Game(verb) => catalogue::game(&verb).unwrap().0,
+                Verb::Package(verb) => catalogue::package(&verb).unwrap().0,
+                Verb::Key(verb) => catalogue::key(&verb).0,
+                other => panic!("{other:?}"),
+            });
+        }
+        for line in [
+            "show --account 1",
+            "logout --account 1",
+            "lift 1",
+            "restrict --account 1 --action login --reason x",
+            "log --account 1",
+        ] {
+            asked.push(
+                match Cli::parse_from(format!("seawall account {line}").split(' ')).verb {
+                    Verb::Account(AccountVerb::Show(which)) => account::show(&which).unwrap().0,
+                    Verb::Account(AccountVerb::Logout(which)) => account::logout(&which).unwrap().0,
+                    Verb::Account(AccountVerb::Lift { restriction }) => account::lift(restriction).0,
+                    Verb::Account(AccountVerb::Restrict(flags)) => account::restrict(&flags).unwrap().0,
+                    Verb::Account(AccountVerb::Log(flags)) => account::log(&flags).0,
+                    other => panic!("{other:?}"),
+                },
+            );
+        }
+        // Asked by verbs with a life of their own: import, export, db.
+        asked.extend(
+            ["imports", "imports/i/chunks", "imports/i/finalize", "store/verify"]
+                .map(|path| Ask::post(format!("/admin/v1/{path}"))),
+        );
+        asked.extend(["accounts/export", "store/stats"].map(|path| Ask::get(format!("/admin/v1/{path}"))));
+        let op_of = |ask: &Ask| {
+            let path = ask.path.split('?').next().unwrap();
+            let found = seawall_web::routes::ROUTES
+                .iter()
+                .find(|route| route.method() == ask.method && route.matches_path(path));
+            found
+                .unwrap_or_else(|| panic!("{} {path} is no operation", ask.method))
+                .op
+        };
+        let mut asked_ops: Vec<&str> = asked.iter().map(op_of).collect();
+        asked_ops.extend(["platform.stop", "config.show"]); // SIGTERM and `seawall config show`
+        let admin = seawall_web::routes::ROUTES
+            .iter()
+            .filter(|route| route.surface == seawall_web::Surface::Admin);
+        let missing: Vec<&str> = admin
+            .map(|route| route.op)
+            .filter(|op| !asked_ops.contains(op))
+            .collect();
+        assert_eq!(missing, [""; 0], "operations without a verb");
+    }
 }
