@@ -12,7 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use seawall_storage::{KeyRing, OpenOptions, Record, Stamp, Store, Table, TableDef, TxError, table};
+use seawall_storage::{
+    Index, IndexDef, Key, KeyRing, OpenOptions, Record, Stamp, Store, Table, TableDef, TxError, table,
+};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -25,7 +27,22 @@ impl Record for Row {
 }
 
 static ROWS: Table<u64, Row> = table(TableDef::new(10, "rows", "About 100 bytes each."));
-static TABLES: &[&TableDef] = &[&ROWS.def];
+const BY_HASH: Index<u64, u64> = Index::new(IndexDef {
+    number: 12,
+    name: "rows_by_hash",
+    doc: "Two entries per row, all over the place.",
+    of: |key, _, emit| {
+        let id = u64::decode(key)?;
+        emit(&id.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+        emit(&id.wrapping_mul(0xc2b2_ae3d_27d4_eb4f).to_be_bytes());
+        Ok(())
+    },
+});
+static INDEXED: Table<u64, Row> = table(TableDef {
+    indexes: &[BY_HASH.def],
+    ..TableDef::new(11, "indexed", "About 100 bytes each, indexed.")
+});
+static TABLES: &[&TableDef] = &[&ROWS.def, &INDEXED.def];
 
 fn stamp(number: u64) -> Stamp {
     let mut entropy = [0; 32];
@@ -74,6 +91,27 @@ fn run(store: &Store, in_flight: usize, span: Duration, next: &mut u64) -> (f64,
     )
 }
 
+/// Rows per second when every transaction writes 500 new rows with two index entries each, four in flight.
+fn bulk(store: &Store, span: Duration) -> f64 {
+    let (begun, mut open, mut rows) = (Instant::now(), VecDeque::new(), 0u64);
+    while begun.elapsed() < span {
+        let first = rows;
+        rows += 500;
+        open.push_back(store.write(stamp(first), move |tx| {
+            (first..first + 500).try_for_each(|id| tx.put(&INDEXED, &id, &Row { body: vec![7; 100] }))
+        }));
+        if open.len() == 4 {
+            let write = open.pop_front().unwrap();
+            write
+                .wait()
+                .unwrap_or_else(|error: seawall_storage::WriteError<TxError>| panic!("{error}"));
+        }
+    }
+    open.into_iter()
+        .for_each(|write| write.wait().unwrap_or_else(|error| panic!("{error}")));
+    rows as f64 / begun.elapsed().as_secs_f64()
+}
+
 fn main() {
     let mut args = std::env::args().skip(1);
     let dir = args
@@ -91,6 +129,10 @@ fn main() {
         let (rate, per_group, wait_ms) = run(&store, in_flight, Duration::from_secs(seconds), &mut next);
         println!("{in_flight:5} in flight: {rate:9.0} tx/s, {per_group:6.1} tx per sync, {wait_ms:6.2} ms mean");
     }
+    println!(
+        "{:9.0} rows/s in transactions of 500 indexed rows",
+        bulk(&store, Duration::from_secs(seconds))
+    );
     let sync = store.stats().sync_us;
     println!("sync p50 < {} us, p99 < {} us", sync.quantile(0.5), sync.quantile(0.99));
     store.shutdown();

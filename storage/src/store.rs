@@ -1,6 +1,7 @@
 //! The store: handle to the sequencer, the readers and the engine. Cheap to clone; the last handle to go shuts it down.
 
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -102,16 +103,8 @@ impl Store {
         let sequencer = Sequencer::new(Arc::clone(&shared), messages, to_writer, done, clock);
         let writer = Writer::new(Arc::clone(&shared), groups, to_sequencer, journal);
         let (readers, mut threads) = Readers::start()?;
-        threads.push(
-            std::thread::Builder::new()
-                .name("store-seq".into())
-                .spawn(move || sequencer.run())?,
-        );
-        threads.push(
-            std::thread::Builder::new()
-                .name("store-write".into())
-                .spawn(move || writer.run())?,
-        );
+        threads.push(spawn_vital("store-seq", &shared, move || sequencer.run())?);
+        threads.push(spawn_vital("store-write", &shared, move || writer.run())?);
         if let Some(floor) = &home.floor {
             threads.push(floor.spawn()?);
         }
@@ -322,6 +315,20 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.shutdown();
     }
+}
+
+/// A thread without which nothing can be committed: when it panics the store is finished.
+fn spawn_vital(
+    name: &'static str,
+    shared: &Arc<Shared>,
+    run: impl FnOnce() + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let shared = Arc::clone(shared);
+    std::thread::Builder::new().name(name.into()).spawn(move || {
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            shared.fatal(&format!("thread {name} panicked"));
+        }
+    })
 }
 
 /// Takes an id of 16 bytes for one purpose out of unpredictable bytes.

@@ -53,6 +53,14 @@ impl<'a> View<'a> {
         })
     }
 
+    /// Reads several rows, in the order of the keys.
+    ///
+    /// # Errors
+    /// As [`View::get`].
+    pub fn get_many<K: Key, V: Record>(&self, table: &Table<K, V>, keys: &[K]) -> Result<Vec<Option<V>>, ReadError> {
+        keys.iter().map(|key| self.get(table, key)).collect()
+    }
+
     /// A page of at most `limit` rows of `span`.
     ///
     /// # Errors

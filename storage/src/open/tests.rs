@@ -203,6 +203,63 @@ fn a_lost_log_is_refused() {
     assert_eq!(failure(crashed.path()), OpenFailure::EngineDamaged);
 }
 
+fn largest_log(dir: &Path) -> PathBuf {
+    let files = std::fs::read_dir(dir.join(ENGINE_DIR))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let logs = files.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+    logs.max_by_key(|path| std::fs::metadata(path).unwrap().len()).unwrap()
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(16))]
+    #[test]
+    fn a_cut_log_is_a_whole_prefix_or_refused(cut in 1u64..6_000, known in 0u64..=30) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path()).unwrap();
+        write(&store, 0..known);
+        store.shutdown();
+        drop(store);
+        let crashed = tempfile::tempdir().unwrap();
+        {
+            let store = open(dir.path()).unwrap();
+            write(&store, known..30);
+            copy_dir(dir.path(), crashed.path());
+        }
+        // The second start rotated the log, so only what was written after the floor is in the largest one or before it.
+        let log = largest_log(crashed.path());
+        let length = std::fs::metadata(&log).unwrap().len();
+        std::fs::OpenOptions::new().write(true).open(&log).unwrap().set_len(length.saturating_sub(cut)).unwrap();
+        match open(crashed.path()) {
+            Ok(store) => {
+                let (head, report) = (store.head(), store.verify(&mut |_| {}).unwrap());
+                proptest::prop_assert!(report.is_clean(), "{:?}", report.problems);
+                proptest::prop_assert_eq!(rows(&store) as u64, head.lsn);
+                proptest::prop_assert!(head.lsn >= known, "{} is below the floor {}", head.lsn, known);
+            }
+            Err(error) => {
+                let expected = [OpenFailure::LostData, OpenFailure::EngineDamaged].contains(&error.failure);
+                proptest::prop_assert!(expected, "{}", error);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_log_cut_below_the_floor_is_refused() {
+    let dir = filled();
+    let log = largest_log(dir.path());
+    let length = std::fs::metadata(&log).unwrap().len();
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&log)
+        .unwrap()
+        .set_len(length - 400)
+        .unwrap();
+    let error = open(dir.path()).err().unwrap();
+    assert_eq!(error.failure, OpenFailure::LostData, "{error}");
+}
+
 #[test]
 fn another_history_of_the_same_length_is_refused() {
     let dir = filled();
