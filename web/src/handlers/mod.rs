@@ -7,3 +7,6 @@ pub mod ops;
 pub mod server;
 pub mod session;
 pub mod staff;
+
+#[cfg(test)]
+mod tests;
