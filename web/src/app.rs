@@ -30,6 +30,7 @@ use crate::listener::drain::DrainSignal;
 use crate::metrics::HttpMetrics;
 use crate::origin::{Origin, Surface};
 use crate::problem::{self, Challenge};
+use crate::route::Route;
 use crate::routes::ROUTES;
 use crate::trace::{RequestId, TRACEPARENT, X_REQUEST_ID};
 use crate::{codes, cors, endpoint};
@@ -90,6 +91,8 @@ pub(crate) struct Facts {
 #[derive(Clone)]
 pub struct App {
     pub(crate) inner: Arc<Inner>,
+    /// Routes without parameters, by path: found without the router, which costs a good part of a token check.
+    fixed: Arc<HashMap<&'static str, Vec<&'static Route>>>,
     router: Router,
 }
 
@@ -111,7 +114,15 @@ impl App {
             openapi: Mutex::default(),
         });
         let router = router(&inner);
-        App { inner, router }
+        let mut fixed: HashMap<&'static str, Vec<&'static Route>> = HashMap::new();
+        for route in ROUTES.iter().filter(|route| !route.path.contains('{')) {
+            fixed.entry(route.path).or_default().push(route);
+        }
+        App {
+            inner,
+            fixed: Arc::new(fixed),
+            router,
+        }
     }
 
     /// Calls inside the process, as the operator `uid`; every surface is open.
@@ -122,15 +133,7 @@ impl App {
 
     /// Calls inside the process from an origin of the caller's making; for tests of the gates.
     pub async fn call_from(&self, origin: &Arc<Origin>, request: Request<Bytes>) -> Response<Bytes> {
-        let answer = self.respond(origin, request.map(Full::new)).await;
-        let (parts, body) = answer.into_parts();
-        // Answers are whole in memory: collecting cannot fail.
-        let bytes = body
-            .collect()
-            .await
-            .map(http_body_util::Collected::to_bytes)
-            .unwrap_or_default();
-        Response::from_parts(parts, bytes)
+        self.respond(origin, request.map(Full::new)).await
     }
 
     /// 16 unpredictable bytes for an origin's request ids.
@@ -142,7 +145,7 @@ impl App {
     }
 
     /// Answers one request of a connection.
-    pub async fn respond<B>(&self, origin: &Arc<Origin>, request: Request<B>) -> Response<Body>
+    pub async fn respond<B>(&self, origin: &Arc<Origin>, request: Request<B>) -> Response<Bytes>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
@@ -159,7 +162,7 @@ impl App {
             game = tracing::field::Empty,
         );
         let mut answer = match self.before_routing(origin, surface, &request) {
-            Before::Answer(answer) => answer.map(Body::from),
+            Before::Answer(answer) => answer,
             Before::Refuse(error) => self.refused(&error, request_id, started),
             Before::Go => {
                 let client = origin.client_address(request.headers());
@@ -169,10 +172,7 @@ impl App {
                     request_id,
                     started,
                 };
-                let mut request = request.map(Body::new);
-                request.extensions_mut().insert(facts);
-                let Ok(answer) = self.router.clone().call(request).instrument(span.clone()).await;
-                answer
+                self.routed(facts, request).instrument(span.clone()).await
             }
         };
         span.record("status", answer.status().as_u16());
@@ -181,6 +181,31 @@ impl App {
         }
         self.dress(version, request_id, answer.headers_mut());
         answer
+    }
+
+    /// Hands the request to its route: by the table of fixed paths, else by the router.
+    async fn routed<B>(&self, facts: Facts, request: Request<B>) -> Response<Bytes>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        let at_path = self.fixed.get(request.uri().path());
+        let fixed = at_path.and_then(|routes| routes.iter().find(|route| route.method() == request.method()));
+        if let Some(route) = fixed {
+            let (parts, body) = request.into_parts();
+            return endpoint::respond(&self.inner, route, &facts, parts, body).await;
+        }
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(facts);
+        let Ok(answer) = self.router.clone().call(request).await;
+        let (parts, body) = answer.into_parts();
+        // Answers are whole in memory: collecting neither waits nor fails.
+        let bytes = body
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes)
+            .unwrap_or_default();
+        Response::from_parts(parts, bytes)
     }
 
     /// What is answered before the route is known.
@@ -214,10 +239,10 @@ impl App {
         is_public.then(|| cors::allowed_origin(headers, |origin| self.inner.platform.origin_allowed(origin)))?
     }
 
-    fn refused(&self, error: &Error, request_id: RequestId, started: Instant) -> Response<Body> {
+    fn refused(&self, error: &Error, request_id: RequestId, started: Instant) -> Response<Bytes> {
         let answer = problem::render(error, request_id, self.inner.clock.now_at(), Challenge::Bearer);
         self.inner.metrics.op(None).answered(answer.status(), started.elapsed());
-        answer.map(Body::from)
+        answer
     }
 
     /// Headers every answer carries.
@@ -277,7 +302,18 @@ fn router(inner: &Arc<Inner>) -> Router {
     let mut paths: BTreeMap<&'static str, MethodRouter> = BTreeMap::new();
     for route in ROUTES {
         let app = Arc::clone(inner);
-        let handler = move |request: axum::extract::Request| endpoint::respond(Arc::clone(&app), route, request);
+        let handler = move |request: axum::extract::Request| {
+            let app = Arc::clone(&app);
+            async move {
+                let (mut parts, body) = request.into_parts();
+                match parts.extensions.remove::<Facts>() {
+                    Some(facts) => endpoint::respond(&app, route, &facts, parts, body)
+                        .await
+                        .map(Body::from),
+                    None => Response::new(Body::empty()),
+                }
+            }
+        };
         let filter = MethodFilter::try_from(route.method()).unwrap_or(MethodFilter::GET);
         let methods = paths.remove(route.path).unwrap_or_default();
         paths.insert(route.path, methods.on(filter, handler));

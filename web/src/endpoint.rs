@@ -5,13 +5,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::{FromRequestParts, RawPathParams, Request};
+use axum::extract::{FromRequestParts, RawPathParams};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
+use http_body::Body;
 use seawall_domain::{Call, Caller, Error, Idempotency, codes};
 
 use crate::app::{Facts, Inner};
@@ -23,21 +23,25 @@ use crate::route::{Auth, IdempotencyRule, Route};
 use crate::signed;
 
 /// Answers one request of `route`, dressing refusals as problems and counting the outcome.
-pub async fn respond(app: Arc<Inner>, route: &'static Route, request: Request) -> Response<Body> {
-    let (mut parts, body) = request.into_parts();
-    let Some(facts) = parts.extensions.remove::<Facts>() else {
-        return Response::new(Body::empty());
-    };
+pub async fn respond<B>(
+    app: &Arc<Inner>,
+    route: &'static Route,
+    facts: &Facts,
+    parts: Parts,
+    body: B,
+) -> Response<Bytes>
+where
+    B: Body<Data = Bytes>,
+{
     tracing::Span::current().record("op", route.op);
-    let outcome = through_gates(&app, route, &facts, parts, body).await;
-    let answer = match outcome {
+    let answer = match through_gates(app, route, facts, parts, body).await {
         Ok(answer) => dressed(answer),
-        Err(refusal) => refused(&app, route, &facts, &refusal),
+        Err(refusal) => refused(app, route, facts, &refusal),
     };
     app.metrics
         .op(Some(route.op))
         .answered(answer.status(), facts.started.elapsed());
-    answer.map(Body::from)
+    answer
 }
 
 fn dressed(answer: Answer) -> Response<Bytes> {
@@ -62,13 +66,16 @@ fn refused(app: &Inner, route: &Route, facts: &Facts, refusal: &Refusal) -> Resp
     response
 }
 
-async fn through_gates(
+async fn through_gates<B>(
     app: &Arc<Inner>,
     route: &'static Route,
     facts: &Facts,
     mut parts: Parts,
-    body: Body,
-) -> Result<Answer, Refusal> {
+    body: B,
+) -> Result<Answer, Refusal>
+where
+    B: Body<Data = Bytes>,
+{
     let _room = app
         .admission
         .admit(route.class)

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -139,9 +140,13 @@ where
     let mut connection = pin!(connection);
     let mut armed = pulse.due();
     let mut timer = pin!(sleep_until(armed));
-    let mut was_told = false;
+    let (mut was_told, mut is_registered) = (false, false);
     poll_fn(|cx: &mut Context<'_>| {
-        pulse.waker.register(cx.waker());
+        // The waker of a task never changes.
+        if !is_registered {
+            is_registered = true;
+            pulse.waker.register(cx.waker());
+        }
         if drain.is_closing() {
             if drain.state() == DrainState::Closed {
                 return Poll::Ready(Some("drain_limit"));
@@ -190,7 +195,10 @@ impl hyper::service::Service<Request<Incoming>> for RequestService {
         let (app, origin) = (self.app.clone(), Arc::clone(&self.origin));
         Box::pin(async move {
             let answer = app.respond(&origin, request).await;
-            Ok(answer.map(|body| AnswerBody { body, _ending: ending }))
+            Ok(answer.map(|body| AnswerBody {
+                body: Full::new(body),
+                _ending: ending,
+            }))
         })
     }
 }
@@ -217,15 +225,15 @@ impl Drop for Ending {
 
 /// An answer's body; hyper drops it when its last byte is taken.
 struct AnswerBody {
-    body: axum::body::Body,
+    body: Full<Bytes>,
     _ending: Ending,
 }
 
 impl HttpBody for AnswerBody {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
