@@ -112,26 +112,33 @@ impl Origin {
         }
     }
 
-    /// The client's address for one request: what a trusted peer's header names, else what the connection shows.
+    /// The client's address for one request: what a trusted peer's header names, else what the connection shows. The
+    /// address of a trusted peer itself is never a client's: limits per address would hit everybody behind it.
     #[must_use]
     pub fn client_address(&self, headers: &HeaderMap) -> ClientAddress {
-        let Some(name) = self.listener.client_ip_header.as_ref().filter(|_| self.is_peer_trusted) else {
-            return self.client;
-        };
-        if !headers.contains_key(name) {
+        if !self.is_peer_trusted {
             return self.client;
         }
-        match forwarded_for(headers, name, self.listener.trusted_hops) {
-            Some((ip, port)) => ClientAddress {
-                ip: Some(ip),
-                port,
-                learnt_from: LearntFrom::Header,
-            },
-            None => ClientAddress {
-                ip: None,
-                port: None,
-                learnt_from: LearntFrom::Unnamed,
-            },
+        let unnamed = ClientAddress {
+            ip: None,
+            port: None,
+            learnt_from: LearntFrom::Unnamed,
+        };
+        match self
+            .listener
+            .client_ip_header
+            .as_ref()
+            .filter(|name| headers.contains_key(*name))
+        {
+            Some(name) => {
+                forwarded_for(headers, name, self.listener.trusted_hops).map_or(unnamed, |(ip, port)| ClientAddress {
+                    ip: Some(ip),
+                    port,
+                    learnt_from: LearntFrom::Header,
+                })
+            }
+            None if self.client.learnt_from == LearntFrom::Peer => unnamed,
+            None => self.client,
         }
     }
 }
@@ -192,7 +199,11 @@ mod tests {
         let named = |ip: &str, port| (Some(ip.to_owned()), port, LearntFrom::Header);
         let unnamed = (None, None, LearntFrom::Unnamed);
         assert_eq!(seen(&origin(false, 1), &["6.6.6.6"]), peer);
-        assert_eq!(seen(&origin(true, 1), &[]), peer);
+        assert_eq!(seen(&origin(true, 1), &[]), unnamed);
+        let mut proxied = origin(true, 1);
+        proxied.client.learnt_from = LearntFrom::ProxyProtocol;
+        assert_eq!(seen(&proxied, &[]).0, peer.0);
+        assert_eq!(seen(&proxied, &["192.0.2.7"]), named("192.0.2.7", None));
         assert_eq!(
             seen(&origin(true, 1), &["6.6.6.6, 192.0.2.7"]),
             named("192.0.2.7", None)
