@@ -344,3 +344,6 @@ pub(crate) fn decode_pair<K: Key, V: Record>(
     let key = K::decode(crate::catalog::bare_key(full)).map_err(|error| damaged(table, error))?;
     Ok((key, decode_record(&plain).map_err(|error| damaged(table, error))?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,3 +156,6 @@ impl<'a> View<'a> {
         Ok(Page { rows, next })
     }
 }
+
+#[cfg(test)]
+mod tests;

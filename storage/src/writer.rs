@@ -199,3 +199,6 @@ impl Writer {
         figures.journal_bytes.store(self.journal.bytes(), Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;
