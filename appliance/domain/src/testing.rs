@@ -14,6 +14,7 @@ use crate::call::{Call, Caller, ClientAddress, Idempotency, LearntFrom};
 use crate::error::Error;
 use crate::game::{GameChange, PackageCreate};
 use crate::ids::{GameId, KeyId, PackageId, RealmId, UnixMs};
+use crate::key::KeySecret;
 use crate::password::HashCost;
 use crate::ports::{AuthLog, Clock, Entropy, HashJob, HashOutcome, HashPool, LogFuture};
 use crate::session::{Credential, LoggedIn, LoginOutcome, SessionCreate};
@@ -201,6 +202,26 @@ impl World {
         Self::over(store, mirrors, keys, clock, seed)
     }
 
+    /// A world on the real engine, in a directory that is created when absent.
+    ///
+    /// # Errors
+    /// The store's or the platform's.
+    pub fn on_disk(dir: &std::path::Path) -> Result<Self, Error> {
+        let clock = Self::clock();
+        let mirrors = Mirrors::default();
+        let keys = KeyRing::from_entropy(&[7; 32]);
+        let boot = Arc::clone(&clock);
+        let options = OpenOptions::new(
+            TABLES,
+            keys.clone(),
+            Arc::new(move || boot.boot_ms.load(Ordering::SeqCst)),
+            [9; 32],
+        );
+        let opened =
+            Store::open(dir, mirrors.attach(options)).map_err(|why| crate::codes::DEFECT.because(why.to_string()));
+        Self::over(opened?, mirrors, keys, clock, 1)
+    }
+
     /// A world over a store that was opened with [`TABLES`] and the mirrors attached.
     ///
     /// # Errors
@@ -227,10 +248,10 @@ impl World {
             hash_cost: CHEAP,
         })?;
         let call = operator();
-        let game = block_on(platform.game_create(&call, RealmId(1), "Harbour", GameChange::default()))?;
-        let package = block_on(platform.package_create(&call, package(game.game_id)))?;
-        let key = block_on(platform.key_create(&call, "login server", vec![game.game_id]))?;
-        let (game_id, package_id, key_id) = (game.game_id, package.package_id, key.key.key_id);
+        let (game_id, package_id, key) = match block_on(platform.game_list(&call))?.first() {
+            Some(game) => reopened(&platform, &call, game.game_id)?,
+            None => furnished(&platform, &call)?,
+        };
         Ok(Self {
             platform,
             store,
@@ -240,7 +261,7 @@ impl World {
             keys,
             game_id,
             package_id,
-            key_id,
+            key_id: key.key.key_id,
             secret: key.secret,
         })
     }
@@ -362,6 +383,28 @@ impl World {
     pub fn set_game(&self, change: GameChange) -> Result<(), Error> {
         block_on(self.platform.game_update(&operator(), self.game_id, change)).map(drop)
     }
+}
+
+/// Makes game, package and key.
+fn furnished(platform: &Platform, call: &Call) -> Result<(GameId, PackageId, KeySecret), Error> {
+    let game = block_on(platform.game_create(call, RealmId(1), "Harbour", GameChange::default()))?;
+    let package = block_on(platform.package_create(call, package(game.game_id)))?;
+    let key = block_on(platform.key_create(call, "login server", vec![game.game_id]))?;
+    Ok((game.game_id, package.package_id, key))
+}
+
+/// Finds them again after a restart; the key gets a new secret, for the old one is not shown twice.
+fn reopened(platform: &Platform, call: &Call, game_id: GameId) -> Result<(GameId, PackageId, KeySecret), Error> {
+    let packages = block_on(platform.package_list(call, game_id))?;
+    let keys = block_on(platform.key_list(call))?;
+    let (Some(package), Some(key)) = (packages.first(), keys.first()) else {
+        return furnished(platform, call);
+    };
+    Ok((
+        game_id,
+        package.package_id,
+        block_on(platform.key_rotate(call, key.key_id, None))?,
+    ))
 }
 
 /// The credential of [`World::register`].

@@ -167,14 +167,25 @@ fn register_in(
     }
     let now_at = tx.now_at();
     let account_id = AccountId(tx.next_id("id")?);
+    let (key, subject, username) = match new {
+        New::Username {
+            key, subject, display, ..
+        } => (*key, subject.as_str(), Some(display.clone())),
+        New::Guest => {
+            let secret = guest_secret(lookup, account_id);
+            (
+                identity_key(lookup, entry.realm_id, IdentityKind::Guest, "", &secret),
+                "",
+                None,
+            )
+        }
+    };
     let account = AccountRow {
         realm_id: entry.realm_id,
         change_seq: tx.next_id("account_change")?,
+        names: vec![(key.1, key.2)],
         is_deleted: false,
-        username: match new {
-            New::Username { display, .. } => Some(display.clone()),
-            New::Guest => None,
-        },
+        username,
         created_at: now_at,
         changed_at: now_at,
         imported: None,
@@ -183,20 +194,9 @@ fn register_in(
         person_id: None,
     };
     tx.put(&ACCOUNTS, &account_id, &account)?;
-    match new {
-        New::Username { key, subject, phc, .. } => {
-            put_identity(tx, key, account_id, subject)?;
-            put_password(tx, account_id, phc)?;
-        }
-        New::Guest => {
-            let secret = guest_secret(lookup, account_id);
-            put_identity(
-                tx,
-                &identity_key(lookup, entry.realm_id, IdentityKind::Guest, "", &secret),
-                account_id,
-                "",
-            )?;
-        }
+    put_identity(tx, &key, account_id, subject)?;
+    if let New::Username { phc, .. } = new {
+        put_password(tx, account_id, phc)?;
     }
     let opened = open_session(tx, entry, account_id, &account)?;
     finish(

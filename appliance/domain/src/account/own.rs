@@ -1,6 +1,6 @@
 //! `account.get` and `account.change_password`: what the bearer of a token does with the own account.
 
-use seawall_storage::{ReadError, Span, Tx, View};
+use seawall_storage::Tx;
 
 use super::{Action, OwnAccount};
 use crate::auth_log::AuthNote;
@@ -15,8 +15,7 @@ use crate::platform::Platform;
 use crate::restriction::Who;
 use crate::session::revoke::revoke_account;
 use crate::tables::account::{
-    ACCOUNTS, AccountRow, CREDENTIAL_CHANGES, CREDENTIALS, CredentialChangeRow, CredentialRow, IDENTITIES_BY_ACCOUNT,
-    StoredPassword,
+    ACCOUNTS, AccountRow, CREDENTIAL_CHANGES, CREDENTIALS, CredentialChangeRow, CredentialRow, StoredPassword,
 };
 use crate::tables::session::Effect;
 use crate::token::Claims;
@@ -43,7 +42,6 @@ impl Platform {
             .get(&ACCOUNTS, &account_id)
             .await?
             .ok_or_else(|| ACCOUNT_UNKNOWN.error())?;
-        let identities = self.query(move |view| kinds(view, account_id)).await?;
         let now_at = self.now_at();
         let who = Who {
             account: Some(account_id),
@@ -56,7 +54,7 @@ impl Platform {
             session_id: claims.session_id,
             game_id,
             username: account.username.clone(),
-            identities,
+            identities: kinds(&account),
             created_at: account.created_at,
             restrictions: self.inner.mirrors.restrictions().in_force(who, game_id, now_at),
             server_time_at: now_at,
@@ -193,15 +191,11 @@ pub(crate) fn account_changed(
     Ok(tx.put(&ACCOUNTS, &account_id, &account)?)
 }
 
-fn kinds(view: &View<'_>, account: AccountId) -> Result<Vec<IdentityKind>, ReadError> {
-    let keys = view
-        .index(&IDENTITIES_BY_ACCOUNT, &Span::prefix(&account), IDENTITIES_MAX)?
-        .rows;
-    let mut kinds: Vec<IdentityKind> = keys
-        .into_iter()
-        .filter_map(|(_, kind, _)| IdentityKind::from_number(kind))
-        .collect();
+/// Kinds of an account's names, each once, in order.
+fn kinds(account: &AccountRow) -> Vec<IdentityKind> {
+    let numbers = account.names.iter().map(|(kind, _)| *kind);
+    let mut kinds: Vec<IdentityKind> = numbers.filter_map(IdentityKind::from_number).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    Ok(kinds)
+    kinds
 }

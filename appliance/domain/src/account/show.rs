@@ -2,7 +2,6 @@
 
 use seawall_storage::{ReadError, Span, View};
 
-use super::own::IDENTITIES_MAX;
 use super::{AccountRef, AccountView, IdentityView, PlayerView, RestrictionView};
 use crate::call::Call;
 use crate::codes::ACCOUNT_UNKNOWN;
@@ -14,7 +13,7 @@ use crate::normalise::masked;
 use crate::platform::Platform;
 use crate::restriction;
 use crate::session::create::name_kind;
-use crate::tables::account::{ACCOUNTS, CREDENTIALS, IDENTITIES, IDENTITIES_BY_ACCOUNT, PLAYERS, PLAYERS_BY_ACCOUNT};
+use crate::tables::account::{ACCOUNTS, AccountRow, CREDENTIALS, IDENTITIES, PLAYERS, PLAYERS_BY_ACCOUNT};
 use crate::tables::restriction::{RESTRICTIONS, RESTRICTIONS_BY_SUBJECT, SubjectRow};
 use crate::tables::session::{SESSIONS, SESSIONS_BY_ACCOUNT};
 
@@ -71,6 +70,7 @@ fn show(view: &View<'_>, account_id: AccountId, now_at: UnixMs) -> Result<Option
         return Ok(None);
     };
     let credential = view.get(&CREDENTIALS, &account_id)?;
+    let identities = identities(view, &account)?;
     let imported = account
         .imported
         .as_ref()
@@ -80,7 +80,7 @@ fn show(view: &View<'_>, account_id: AccountId, now_at: UnixMs) -> Result<Option
         realm_id: account.realm_id,
         status: if account.is_deleted { "deleted" } else { "active" },
         username: account.username,
-        identities: identities(view, account_id)?,
+        identities,
         players: players(view, account_id)?,
         restrictions: restrictions(view, account_id)?,
         session_count: count_sessions(view, account_id, now_at)?,
@@ -91,12 +91,9 @@ fn show(view: &View<'_>, account_id: AccountId, now_at: UnixMs) -> Result<Option
     }))
 }
 
-fn identities(view: &View<'_>, account_id: AccountId) -> Result<Vec<IdentityView>, ReadError> {
+fn identities(view: &View<'_>, account: &AccountRow) -> Result<Vec<IdentityView>, ReadError> {
     let mut identities = Vec::new();
-    for key in view
-        .index(&IDENTITIES_BY_ACCOUNT, &Span::prefix(&account_id), IDENTITIES_MAX)?
-        .rows
-    {
+    for key in account.identity_keys() {
         let (Some(kind), Some(row)) = (IdentityKind::from_number(key.1), view.get(&IDENTITIES, &key)?) else {
             continue;
         };

@@ -1,6 +1,6 @@
 //! `identity.bind`: a guest takes a username and a password. The session stays.
 
-use seawall_storage::{Span, Tx};
+use seawall_storage::Tx;
 
 use super::{IdentityKind, identity_key};
 use crate::account::OwnAccount;
@@ -15,7 +15,7 @@ use crate::ids::AccountId;
 use crate::normalise::{self, Username};
 use crate::platform::Platform;
 use crate::session::Credential;
-use crate::tables::account::{ACCOUNTS, CREDENTIALS, IDENTITIES, IDENTITIES_BY_ACCOUNT, IdentityKey};
+use crate::tables::account::{ACCOUNTS, CREDENTIALS, IDENTITIES, IdentityKey};
 use crate::tables::session::Effect;
 
 impl Platform {
@@ -94,10 +94,13 @@ fn bind_in(
             Err(IDEMPOTENCY_MISMATCH.error())
         };
     }
-    let names = tx.index(&IDENTITIES_BY_ACCOUNT, &Span::prefix(&account_id), IDENTITIES_MAX)?;
-    let has_name = names.iter().any(|(_, kind, _)| *kind == IdentityKind::Username as u8);
+    let account = tx.get(&ACCOUNTS, &account_id)?.ok_or_else(|| ACCOUNT_UNKNOWN.error())?;
+    let has_name = account
+        .names
+        .iter()
+        .any(|(kind, _)| *kind == IdentityKind::Username as u8);
     if has_name
-        || names.len() >= IDENTITIES_MAX
+        || account.names.len() >= IDENTITIES_MAX
         || tx.exists(&IDENTITIES, key)?
         || tx.exists(&CREDENTIALS, &account_id)?
     {
@@ -105,6 +108,9 @@ fn bind_in(
     }
     put_identity(tx, key, account_id, &name.key)?;
     put_password(tx, account_id, phc)?;
-    account_changed(tx, account_id, |account| account.username = Some(name.display.clone()))?;
+    account_changed(tx, account_id, |account| {
+        account.username = Some(name.display.clone());
+        account.names.push((key.1, key.2));
+    })?;
     remember_in(tx, remembered, Effect::Done { count: 0 })
 }

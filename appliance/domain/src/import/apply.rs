@@ -1,18 +1,18 @@
 //! Writing a batch of rows and the import's progress in one transaction. Newest `changed_at` wins; a name that is
 //! somebody else's refuses its line and nothing else.
 
-use seawall_storage::{Span, Tx};
+use seawall_storage::Tx;
 
 use super::row::{Ban, Name, Row};
 use super::{BadLine, ImportProgress};
 use crate::account::Action;
+use crate::account::own::IDENTITIES_MAX;
 use crate::account::restrict::{put_restriction, restrictions_in};
 use crate::codes::{IMPORT_CONFLICT, IMPORT_UNKNOWN};
 use crate::error::Error;
 use crate::ids::{AccountId, RealmId, UnixMs};
 use crate::tables::account::{
-    ACCOUNTS, AccountRow, CREDENTIALS, CredentialRow, IDENTITIES, IDENTITIES_BY_ACCOUNT, IdentityRow, ImportedFrom,
-    StoredPassword,
+    ACCOUNTS, AccountRow, CREDENTIALS, CredentialRow, IDENTITIES, IdentityRow, ImportedFrom, NameHash, StoredPassword,
 };
 use crate::tables::restriction::{RESTRICTIONS, RestrictionRow, SubjectRow};
 use crate::tables::takeover::{IMPORTED_UIDS, IMPORTS, ImportRow};
@@ -87,12 +87,11 @@ pub(super) fn progress(import_id: [u8; 16], row: &ImportRow) -> ImportProgress {
 
 fn apply_row(tx: &mut Tx<'_>, import: &ImportRow, import_id: [u8; 16], row: &Row) -> Result<Ended, Error> {
     let known = find(tx, import.realm_id, row.uid)?;
-    if let Some((_, account)) = &known
-        && !is_newer(account, row)
-    {
-        return Ok(Ended::Unchanged);
-    }
-    let own_id = known.as_ref().map(|(id, _)| *id);
+    let own_id = match &known {
+        Known::Account(_, account) if !is_newer(account, row) => return Ok(Ended::Unchanged),
+        Known::Account(id, _) => Some(*id),
+        Known::Free | Known::Taken => None,
+    };
     for name in &row.names {
         if let Some(identity) = tx.get(&IDENTITIES, &name.key)?
             && Some(identity.account_id) != own_id
@@ -104,6 +103,11 @@ fn apply_row(tx: &mut Tx<'_>, import: &ImportRow, import_id: [u8; 16], row: &Row
             )));
         }
     }
+    if row.names.len() > IDENTITIES_MAX
+        || matches!(&known, Known::Account(_, account) if account.names.len() + row.names.len() > IDENTITIES_MAX)
+    {
+        return Ok(Ended::Refused("the account would have more than 64 names".to_owned()));
+    }
     if import.dry_run {
         return Ok(if own_id.is_some() {
             Ended::Updated
@@ -112,26 +116,34 @@ fn apply_row(tx: &mut Tx<'_>, import: &ImportRow, import_id: [u8; 16], row: &Row
         });
     }
     match known {
-        Some((id, account)) => update(tx, import_id, row, id, account).map(|()| Ended::Updated),
-        None => create(tx, import, import_id, row).map(|()| Ended::Created),
+        Known::Account(id, account) => update(tx, import_id, row, id, *account).map(|()| Ended::Updated),
+        Known::Free => create(tx, import, import_id, row, true).map(|()| Ended::Created),
+        Known::Taken => create(tx, import, import_id, row, false).map(|()| Ended::Created),
     }
 }
 
-/// The account that was taken over under a uid: the one of that id, or the one noted when the id was somebody else's.
-fn find(tx: &mut Tx<'_>, realm: RealmId, uid: u64) -> Result<Option<(AccountId, AccountRow)>, Error> {
-    let is_it = |account: &AccountRow| {
-        account.realm_id == realm && account.imported.as_ref().is_some_and(|imported| imported.uid == uid)
-    };
+/// What is known of a uid.
+enum Known {
+    /// Nothing: it can become an account's id.
+    Free,
+    /// It is the id of an account that was not taken over under it.
+    Taken,
+    /// The account that was taken over under it: the one of that id, or the one noted when the id was taken.
+    Account(AccountId, Box<AccountRow>),
+}
+
+fn find(tx: &mut Tx<'_>, realm: RealmId, uid: u64) -> Result<Known, Error> {
     let Some(account) = tx.get(&ACCOUNTS, &AccountId(uid))? else {
-        return Ok(None);
+        return Ok(Known::Free);
     };
-    if is_it(&account) {
-        return Ok(Some((AccountId(uid), account)));
+    if account.realm_id == realm && account.imported.as_ref().is_some_and(|imported| imported.uid == uid) {
+        return Ok(Known::Account(AccountId(uid), Box::new(account)));
     }
     let Some(id) = tx.get(&IMPORTED_UIDS, &(realm, uid))? else {
-        return Ok(None);
+        return Ok(Known::Taken);
     };
-    Ok(tx.get(&ACCOUNTS, &id)?.map(|account| (id, account)))
+    let noted = tx.get(&ACCOUNTS, &id)?;
+    Ok(noted.map_or(Known::Taken, |account| Known::Account(id, Box::new(account))))
 }
 
 /// Whether the line says something newer than what is stored, be it of an earlier import or of a change made here.
@@ -145,20 +157,21 @@ fn is_newer(account: &AccountRow, row: &Row) -> bool {
     }
 }
 
-fn create(tx: &mut Tx<'_>, import: &ImportRow, import_id: [u8; 16], row: &Row) -> Result<(), Error> {
+/// `is_free` says whether the uid can become the account's id.
+fn create(tx: &mut Tx<'_>, import: &ImportRow, import_id: [u8; 16], row: &Row, is_free: bool) -> Result<(), Error> {
     let now_at = tx.now_at();
-    let id = match tx.exists(&ACCOUNTS, &AccountId(row.uid))? {
-        false => AccountId(row.uid),
-        true => {
-            let id = AccountId(tx.next_id("id")?);
-            tx.put(&IMPORTED_UIDS, &(import.realm_id, row.uid), &id)?;
-            id
-        }
+    let id = if is_free {
+        AccountId(row.uid)
+    } else {
+        let id = AccountId(tx.next_id("id")?);
+        tx.put(&IMPORTED_UIDS, &(import.realm_id, row.uid), &id)?;
+        id
     };
     let changed_at = row.changed_at.unwrap_or(now_at);
     let account = AccountRow {
         realm_id: import.realm_id,
         change_seq: tx.next_id("account_change")?,
+        names: row.names.iter().map(|name| (name.key.1, name.key.2)).collect(),
         is_deleted: row.is_deleted,
         username: row.username.clone(),
         created_at: row.register_at.unwrap_or(now_at),
@@ -224,7 +237,7 @@ fn put_ban(tx: &mut Tx<'_>, import_id: [u8; 16], account: AccountId, ban: &Ban) 
 
 fn update(tx: &mut Tx<'_>, import_id: [u8; 16], row: &Row, id: AccountId, account: AccountRow) -> Result<(), Error> {
     let now_at = tx.now_at();
-    replace_names(tx, id, &row.names, now_at)?;
+    let names = replace_names(tx, id, &account, &row.names, now_at)?;
     if let Some(stored) = &row.password {
         replace_password(tx, id, stored, row.changed_at.unwrap_or(now_at))?;
     }
@@ -237,6 +250,7 @@ fn update(tx: &mut Tx<'_>, import_id: [u8; 16], row: &Row, id: AccountId, accoun
     });
     let account = AccountRow {
         change_seq: tx.next_id("account_change")?,
+        names,
         is_deleted: row.is_deleted,
         username: row.username.clone().or(account.username),
         created_at: row.register_at.unwrap_or(account.created_at),
@@ -252,27 +266,34 @@ fn update(tx: &mut Tx<'_>, import_id: [u8; 16], row: &Row, id: AccountId, accoun
     Ok(tx.put(&ACCOUNTS, &id, &account)?)
 }
 
-/// A name of the same kind and issuer with another subject gives way; kinds the line does not name stay.
-fn replace_names(tx: &mut Tx<'_>, id: AccountId, names: &[Name], now_at: UnixMs) -> Result<(), Error> {
-    for key in tx.index(
-        &IDENTITIES_BY_ACCOUNT,
-        &Span::prefix(&id),
-        crate::account::own::IDENTITIES_MAX,
-    )? {
+/// A name of the same kind and issuer with another subject gives way; kinds the line does not name stay. Answers the
+/// account's names from now on.
+fn replace_names(
+    tx: &mut Tx<'_>,
+    id: AccountId,
+    account: &AccountRow,
+    names: &[Name],
+    now_at: UnixMs,
+) -> Result<Vec<(u8, NameHash)>, Error> {
+    let mut kept = Vec::with_capacity(account.names.len() + names.len());
+    for key in account.identity_keys() {
         let Some(old) = tx.get(&IDENTITIES, &key)? else {
             continue;
         };
-        let gives_way = |name: &&Name| name.kind as u8 == key.1 && name.issuer == old.issuer;
-        if names.iter().any(|name| gives_way(&name)) && !names.iter().any(|name| name.key == key) {
+        let gives_way = |name: &Name| name.kind as u8 == key.1 && name.issuer == old.issuer;
+        if names.iter().any(gives_way) && !names.iter().any(|name| name.key == key) {
             tx.delete(&IDENTITIES, &key)?;
+        } else {
+            kept.push((key.1, key.2));
         }
     }
     for name in names {
-        if !tx.exists(&IDENTITIES, &name.key)? {
+        if !kept.contains(&(name.key.1, name.key.2)) {
             put_name(tx, id, name, now_at)?;
+            kept.push((name.key.1, name.key.2));
         }
     }
-    Ok(())
+    Ok(kept)
 }
 
 fn replace_password(tx: &mut Tx<'_>, id: AccountId, stored: &StoredPassword, changed_at: UnixMs) -> Result<(), Error> {

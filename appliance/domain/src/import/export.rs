@@ -4,7 +4,6 @@ use seawall_storage::{ReadError, Span, View};
 use serde_json::{Map, Value, json};
 
 use crate::account::Action;
-use crate::account::own::IDENTITIES_MAX;
 use crate::call::Call;
 use crate::codes::CURSOR_INVALID;
 use crate::error::Error;
@@ -13,7 +12,7 @@ use crate::ids::{AccountId, RealmId, UnixMs};
 use crate::normalise::field_error;
 use crate::platform::Platform;
 use crate::tables::account::{
-    ACCOUNTS, ACCOUNTS_BY_CHANGE, AccountRow, CREDENTIALS, IDENTITIES, IDENTITIES_BY_ACCOUNT, StoredPassword,
+    ACCOUNTS, ACCOUNTS_BY_CHANGE, AccountRow, CREDENTIALS, IDENTITIES, IdentityKey, StoredPassword,
 };
 use crate::tables::restriction::{RESTRICTIONS, RESTRICTIONS_BY_SUBJECT, SubjectRow};
 
@@ -85,6 +84,7 @@ fn export(
 
 fn line(view: &View<'_>, id: AccountId, account: AccountRow, now_at: UnixMs) -> Result<Map<String, Value>, ReadError> {
     let mut line = Map::new();
+    let names: Vec<IdentityKey> = account.identity_keys().collect();
     let uid = account.imported.as_ref().map_or(id.0, |imported| imported.uid);
     line.insert("uid".into(), json!(uid.to_string()));
     for (name, value) in account.origin {
@@ -94,7 +94,7 @@ fn line(view: &View<'_>, id: AccountId, account: AccountRow, now_at: UnixMs) -> 
     if let Some(username) = account.username {
         line.insert("username".into(), json!(username));
     }
-    put_names(view, id, &mut line)?;
+    put_names(view, &names, &mut line)?;
     put_password(view, id, &mut line)?;
     put_ban(view, id, &mut line, now_at)?;
     line.insert(
@@ -107,13 +107,10 @@ fn line(view: &View<'_>, id: AccountId, account: AccountRow, now_at: UnixMs) -> 
 }
 
 /// The first name of each kind in its own column, further ones in `identities`. A guest's secret cannot be taken along.
-fn put_names(view: &View<'_>, id: AccountId, line: &mut Map<String, Value>) -> Result<(), ReadError> {
+fn put_names(view: &View<'_>, names: &[IdentityKey], line: &mut Map<String, Value>) -> Result<(), ReadError> {
     let mut more = Vec::new();
-    for key in view
-        .index(&IDENTITIES_BY_ACCOUNT, &Span::prefix(&id), IDENTITIES_MAX)?
-        .rows
-    {
-        let (Some(kind), Some(row)) = (IdentityKind::from_number(key.1), view.get(&IDENTITIES, &key)?) else {
+    for key in names {
+        let (Some(kind), Some(row)) = (IdentityKind::from_number(key.1), view.get(&IDENTITIES, key)?) else {
             continue;
         };
         let (column, issuer_column) = match kind {

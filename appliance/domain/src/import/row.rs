@@ -213,6 +213,8 @@ impl<'a> RowReader<'a> {
                 names.push(self.name(entry.kind, &entry.issuer, subject));
             }
         }
+        names.sort_by(|a: &Name, b| a.key.cmp(&b.key));
+        names.dedup_by(|a, b| a.key == b.key);
         Ok((display, names))
     }
 

@@ -208,6 +208,7 @@ pub fn account() -> AccountRow {
     AccountRow {
         realm_id: RealmId(1),
         change_seq: 12,
+        names: vec![(1, [9; 20])],
         is_deleted: false,
         username: Some("Alice".into()),
         created_at: AT,
