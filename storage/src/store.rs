@@ -1,6 +1,7 @@
 //! The store: handle to the sequencer, the readers and the engine. Cheap to clone; the last handle to go shuts it down.
 
 use std::any::Any;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use crate::catalog::{Catalog, table_space};
 use crate::commit::{Commit, Job, Write};
 use crate::control::ControlState;
 use crate::engine::memory::MemoryEngine;
-use crate::engine::{Fetched, Tier};
+use crate::engine::{Fetched, Space, Tier};
 use crate::error::{ReadError, TxError, WriteError};
 use crate::head::Head;
 use crate::journal::Journal;
@@ -28,6 +29,7 @@ use crate::readers::{Query, Readers};
 use crate::record::{Record, decode_record};
 use crate::sequencer::{Message, Sequencer};
 use crate::shared::{Identity, Shared};
+use crate::span::EngineRange;
 use crate::stamp::{Stamp, TxClock};
 use crate::stats::{Stats, TableStats};
 use crate::table::{Table, TableDef};
@@ -198,6 +200,23 @@ impl Store {
     /// Where the durable history ends.
     pub fn head(&self) -> Head {
         *self.inner.shared.head.read()
+    }
+
+    /// Shows the frames kept from `from_lsn` on to `visit`, in order, as stored; [`crate::frame::decode`] reads them.
+    ///
+    /// # Errors
+    /// [`ReadError::Engine`] when the engine cannot read.
+    pub fn journal(&self, from_lsn: u64, visit: &mut dyn FnMut(&[u8])) -> Result<(), ReadError> {
+        let range = EngineRange {
+            start: from_lsn.to_be_bytes().to_vec(),
+            end: None,
+            backward: false,
+        };
+        let frames = self.inner.shared.engine.view();
+        Ok(frames.scan(Space::Journal, &range, &mut |_, frame| {
+            visit(frame);
+            ControlFlow::Continue(())
+        })?)
     }
 
     /// Identity of the data, the same on every node that holds a copy.

@@ -482,3 +482,109 @@ fn codes_and_exit_codes_are_distinct() {
         }
     }
 }
+
+/// Waits for a state, with a deadline.
+fn until(state: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !state() {
+        assert!(std::time::Instant::now() < deadline, "the state did not come");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn the_floor_follows_the_head_while_the_store_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    for round in 1..=2 {
+        write(&store, 0..10);
+        until(|| store.control().unwrap().floor_lsn == store.head().lsn);
+        let on_disk = ControlFile::open(&dir.path().join(CONTROL_FILE)).unwrap().unwrap();
+        assert_eq!(on_disk.state, store.control().unwrap(), "round {round}");
+        assert_eq!(on_disk.state.floor_chain, store.head().chain);
+    }
+}
+
+#[test]
+fn a_floor_that_cannot_be_written_is_said_and_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let hear = Arc::clone(&said);
+    let progress: ProgressFn = Arc::new(move |text: &str| hear.lock().push(text.to_owned()));
+    let store = Store::open(dir.path(), OpenOptions { progress, ..options(5) }).unwrap();
+    let in_the_way = dir.path().join("control.tmp");
+    std::fs::create_dir(&in_the_way).unwrap();
+    write(&store, 0..3);
+    until(|| {
+        said.lock()
+            .iter()
+            .any(|text: &String| text.contains("floor could not be written"))
+    });
+    assert_eq!(store.control().unwrap().floor_lsn, 0);
+    std::fs::remove_dir(&in_the_way).unwrap();
+    until(|| store.control().unwrap().floor_lsn == 3);
+}
+
+#[test]
+fn an_interrupted_index_build_starts_again() {
+    let dir = filled();
+    tamper(dir.path(), |engine| {
+        let state = crate::catalog::row_key(crate::catalog::INDEX_STATE_TABLE, &21u16.to_be_bytes());
+        let stray = [&[0, 21, 0, 0, 0, 9][..], &3u64.to_be_bytes()].concat();
+        let range = Span::all().numbered(21);
+        engine
+            .commit(&[
+                BatchOp::Put(Space::Meta, &state, &[1]),
+                BatchOp::DeleteRange(Space::Range, &range.start, &range.end.unwrap()),
+                BatchOp::Put(Space::Range, &stray, &[]),
+            ])
+            .unwrap();
+    });
+    let store = open(dir.path()).unwrap();
+    let report = store.verify(&mut |_| {}).unwrap();
+    assert!(report.is_clean(), "{:?}", report.problems);
+    assert_eq!(report.index_entries, 10);
+}
+
+#[test]
+fn a_damaged_control_slot_is_said_and_survived() {
+    let dir = filled();
+    let path = dir.path().join(CONTROL_FILE);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let hear = Arc::clone(&said);
+    let progress: ProgressFn = Arc::new(move |text: &str| hear.lock().push(text.to_owned()));
+    let store = Store::open(dir.path(), OpenOptions { progress, ..options(5) }).unwrap();
+    assert_eq!(rows(&store), 10);
+    assert!(
+        said.lock()
+            .iter()
+            .any(|text| text.contains("slot of the control file is damaged"))
+    );
+}
+
+#[test]
+fn the_node_store_lies_beside_and_counts_starts() {
+    let dir = filled();
+    for incarnation in 2..5 {
+        let store = open(dir.path()).unwrap();
+        let start = crate::NodeStart {
+            started_at: incarnation,
+            version: "1".into(),
+            stopped_at: None,
+        };
+        store.node().note_start(store.incarnation(), &start).unwrap();
+        assert_eq!(store.node().starts(1).unwrap(), [(incarnation, start)]);
+    }
+}
+
+#[test]
+fn a_path_that_cannot_be_a_directory_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    assert_eq!(failure(&file), OpenFailure::Io);
+    assert_eq!(failure(&file.join("below")), OpenFailure::Io);
+}

@@ -342,3 +342,91 @@ proptest! {
         prop_assert_eq!(all(&log).last().copied(), Some(100));
     }
 }
+
+#[derive(Debug, Clone)]
+enum Act {
+    Append(u8, u16),
+    Restart,
+    Crash,
+    Expire(u16),
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        12 => (0u8..4, 0u16..400).prop_map(|(kind, size)| Act::Append(kind, size)),
+        1 => Just(Act::Restart),
+        1 => Just(Act::Crash),
+        1 => (0u16..200).prop_map(Act::Expire),
+    ];
+    prop::collection::vec(act, 1..120)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    /// Whatever happens in between, what was appended and has not expired is found, in order and by key.
+    #[test]
+    fn agrees_with_a_model(acts in acts()) {
+        let mut dir = tempfile::tempdir().unwrap();
+        let keeping = || SegmentOptions { keep_ms: Some(50), ..options(4096).0 };
+        let mut log = SegmentLog::open(dir.path(), keeping()).unwrap();
+        let mut model: Vec<(u64, u8, usize)> = Vec::new();
+        for (at, act) in (0u64..).zip(acts) {
+            match act {
+                Act::Append(kind, size) => {
+                    log.append(at, &vec![7; size.into()], &[(kind, u64::from(kind)), (9, at)]).wait().unwrap();
+                    model.push((at, kind, size.into()));
+                }
+                Act::Restart => {
+                    drop(log);
+                    log = SegmentLog::open(dir.path(), keeping()).unwrap();
+                }
+                Act::Crash => {
+                    let crashed = crash(dir.path());
+                    drop(log);
+                    dir = crashed;
+                    log = SegmentLog::open(dir.path(), keeping()).unwrap();
+                }
+                Act::Expire(ahead) => {
+                    log.expire(at + u64::from(ahead)).unwrap();
+                    let left = log.read_from(SegmentPosition::START, 10_000, usize::MAX).unwrap().records;
+                    let gone = model.len() - left.len();
+                    prop_assert!(model.drain(..gone).all(|row| row.0 + 50 < at + u64::from(ahead)), "too young to go");
+                }
+            }
+        }
+        let found = log.read_from(SegmentPosition::START, 10_000, usize::MAX).unwrap().records;
+        let rows: Vec<_> = found.iter().map(|hit| (hit.record.at, hit.record.keys[0].0, hit.record.body.len())).collect();
+        prop_assert_eq!(&rows, &model);
+        for kind in 0..4u8 {
+            let wanted: Vec<_> = model.iter().rev().filter(|row| row.1 == kind).map(|row| row.0).collect();
+            let hits = log.search((kind, kind.into()), 0, u64::MAX, None, 10_000).unwrap();
+            prop_assert_eq!(hits.iter().map(|hit| hit.record.at).collect::<Vec<_>>(), wanted);
+        }
+        for (at, ..) in &model {
+            prop_assert_eq!(log.search((9, *at), *at, *at + 1, None, 9).unwrap().len(), 1);
+            prop_assert_eq!(log.search((9, *at), *at + 1, u64::MAX, None, 9).unwrap().len(), 0);
+        }
+    }
+}
+
+#[test]
+fn enqueued_records_keep_the_order_of_their_calls() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path(), 64 << 10);
+    std::thread::scope(|scope| {
+        for thread in 0..4u64 {
+            let log = &log;
+            scope.spawn(move || {
+                for n in 0..500 {
+                    log.enqueue(n, &thread.to_be_bytes(), &[(5, thread)]).unwrap();
+                }
+            });
+        }
+    });
+    log.append(0, b"last", &[]).wait().unwrap();
+    for thread in 0..4 {
+        let hits = log.search((5, thread), 0, u64::MAX, None, 10_000).unwrap();
+        let order: Vec<_> = hits.iter().rev().map(|hit| hit.record.at).collect();
+        assert_eq!(order, (0..500).collect::<Vec<_>>());
+    }
+}
