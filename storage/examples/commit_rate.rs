@@ -1,9 +1,10 @@
 //! Synced transactions per second through the sequencer onto RocksDB, at several numbers of writes in flight.
 //!
 //! `cargo run --release -p seawall-storage --example commit_rate -- [DIR] [SECONDS]`
-#![expect(
+#![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a measuring tool for developers"
 )]
 

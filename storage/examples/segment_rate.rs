@@ -1,9 +1,10 @@
 //! Group-synced appends per second to a segment log, 600 bytes and four search keys each.
 //!
 //! `cargo run --release -p seawall-storage --example segment_rate -- [DIR] [SECONDS] [THREADS]`
-#![expect(
+#![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a measuring tool for developers"
 )]
 
