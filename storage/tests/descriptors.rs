@@ -1,4 +1,10 @@
 //! Out of file descriptors: errors with a reason, no panic, nothing half-made that could not be opened later.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
 
 use std::sync::Arc;
 

@@ -1,5 +1,11 @@
 //! The same history on every engine: identical closures must leave identical rows, indexes and chain in memory and on
 //! RocksDB, across restarts and crashes of the latter.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,5 +1,11 @@
 //! The bytes of format 1, spelled out. A change here is a change of what every installation has on its disks: it needs a
 //! new format level and a way to read the old one, never a new expectation.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
 
 use seawall_storage::frame;
 use seawall_storage::{

@@ -1,5 +1,11 @@
 //! Kills a process that writes, with SIGKILL at an arbitrary moment, again and again on the same directory: everything it
 //! had acknowledged must be there afterwards, nothing half, and the store must verify clean.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
