@@ -176,6 +176,7 @@ impl App {
             }
         };
         span.record("status", answer.status().as_u16());
+        tracing::debug!(parent: &span, took_us = started.elapsed().as_micros(), "answered");
         if let Some(origin) = allowed_origin {
             cors::permit(origin, answer.headers_mut());
         }

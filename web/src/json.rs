@@ -10,6 +10,9 @@ use seawall_domain::{Error, codes as domain_codes};
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::codes;
+use objects::Objects;
+
+mod objects;
 
 /// Keys of one object compared one by one before a set takes over.
 const LINEAR_KEYS_MAX: usize = 16;
@@ -30,7 +33,7 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<Decoded<T>, Error> {
     refuse_duplicates(text)?;
     let mut unknown_fields = 0;
     let mut from = serde_json::Deserializer::from_str(text);
-    match serde_ignored::deserialize(&mut from, |_| unknown_fields += 1) {
+    match serde_ignored::deserialize(Objects(&mut from), |_| unknown_fields += 1) {
         Ok(value) => Ok(Decoded { value, unknown_fields }),
         Err(_) => Err(explain::<T>(text)),
     }
@@ -39,7 +42,7 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<Decoded<T>, Error> {
 /// Decodes again, slowly, to learn which field was wrong.
 fn explain<T: DeserializeOwned>(text: &str) -> Error {
     let mut from = serde_json::Deserializer::from_str(text);
-    match serde_path_to_error::deserialize::<_, T>(&mut from) {
+    match serde_path_to_error::deserialize::<_, T>(Objects(&mut from)) {
         Ok(_) => domain_codes::FIELD_INVALID.error(),
         Err(e) => {
             let (message, path) = (e.inner().to_string(), e.path().to_string());
@@ -212,6 +215,28 @@ mod tests {
                 String::from_utf8_lossy(body)
             );
         }
+    }
+
+    #[test]
+    fn a_record_is_never_an_array() {
+        let client = r#"{"package_id":"1","os":"ios","device":{"install_id":"d","ids":IDS}}"#;
+        let body = |ids: &str| {
+            let client = client.replace("IDS", ids);
+            format!(r#"{{"game_id":"1","credential":{{"kind":"guest"}},"client":{client}}}"#)
+        };
+        assert_eq!(code_of::<wire::SessionCreate>(body("{}").as_bytes()), "ok");
+        assert_eq!(
+            code_of::<wire::SessionCreate>(body(r#"{"caid":["a"]}"#).as_bytes()),
+            "ok"
+        );
+        for ids in ["[]", "[null,null]", r#""text""#, "7"] {
+            assert_eq!(
+                code_of::<wire::SessionCreate>(body(ids).as_bytes()),
+                "request.field_invalid",
+                "{ids}"
+            );
+        }
+        assert_eq!(code_of::<wire::Verify>(br#"["token",null]"#), "request.field_invalid");
     }
 
     #[test]

@@ -308,6 +308,24 @@ async fn an_operator_keeps_the_catalogue_and_restricts() {
 }
 
 async fn cors_follows_the_games(api: &Api) {
+    let full = app_over(
+        &api.world,
+        Limits {
+            in_flight_max: 0,
+            ..Limits::default()
+        },
+    );
+    let preflight = Request::options("/sdk/v1/sessions")
+        .header("origin", "https://play.example")
+        .header("access-control-request-method", "POST");
+    let preflight = full.call(0, preflight.body(Bytes::new()).unwrap()).await;
+    assert_eq!(
+        (
+            preflight.status().as_u16(),
+            &preflight.headers()["access-control-max-age"]
+        ),
+        (204, &"86400".parse().unwrap())
+    );
     let ask = |origin: &'static str| {
         let request = Request::get("/sdk/v1/account")
             .header("origin", origin)
@@ -433,6 +451,67 @@ async fn health_and_documents_are_there() {
         "{text}"
     );
     assert!(text.ends_with("# EOF\n"));
+}
+
+/// Where a subscriber writes to, for a test to read.
+#[derive(Clone, Default)]
+struct Log(std::sync::Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn logs_name_the_request_and_hold_no_secret() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let api = Api::new();
+    let login = api.log_in("lin").await;
+    api.verify(&login.session.access_token).await;
+    api.ask(
+        "session.refresh",
+        &[],
+        &[],
+        &json!({ "refresh_token": login.session.refresh_token }),
+    )
+    .await;
+    let mut wrong = api.login("lin", false);
+    wrong["credential"]["password"] = json!("not-the-password");
+    let refused = api.ask("session.create", &[], &[], &wrong).await;
+    assert_eq!(code(&refused), "credential.invalid");
+    drop(guard);
+    let text = String::from_utf8(log.0.lock().clone()).unwrap();
+    let request_id = refused.headers()["x-request-id"].to_str().unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.contains(request_id))
+        .expect("a line of the request");
+    assert!(
+        line.contains("session.create") && line.contains("status=401") && line.contains("game="),
+        "{line}"
+    );
+    let session = &login.session;
+    for secret in [
+        "secret-lin",
+        "not-the-password",
+        &session.access_token,
+        &session.refresh_token,
+        &api.world.secret,
+    ] {
+        assert!(!text.contains(secret), "the log holds a secret");
+    }
 }
 
 /// Fails when a route is added that no test of this file calls by name.
