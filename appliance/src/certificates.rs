@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use seawall_domain::UnixMs;
 use seawall_domain::ports::{Clock, Entropy};
 use seawall_web::{CertificatePair, HostCertificates, Tls, TlsOptions, self_signed};
 
+use crate::clock::SystemClock;
 use crate::data_dir::{DataDir, write_private};
 use crate::entropy::OsEntropy;
 use crate::settings::config::{CertificateFiles, HostConfig};
@@ -112,6 +114,66 @@ pub fn tls(
     Tls::new(options).map_err(|error| error.to_string())
 }
 
+/// TLS of this process, and the files it was made from.
+pub struct Certificates {
+    /// Shared by all listeners.
+    pub tls: Arc<Tls>,
+    /// The files, and when they last changed.
+    files: Mutex<(CertificateSource, Vec<Option<u64>>)>,
+}
+
+impl Certificates {
+    /// Reads or makes what the settings ask for.
+    ///
+    /// # Errors
+    /// Which file cannot be used.
+    pub fn prepare(config: &HostConfig, dir: &DataDir, now_at: u64) -> Result<Self, String> {
+        let source = CertificateSource::prepare(config, dir, now_at)?;
+        let tls = tls(&source, dir, Arc::new(SystemClock), Arc::new(OsEntropy))?;
+        let seen = source.changed_at();
+        Ok(Self {
+            tls,
+            files: Mutex::new((source, seen)),
+        })
+    }
+
+    /// The self-signed certificate, for clients to trust.
+    #[must_use]
+    pub fn ca_file(&self) -> Option<PathBuf> {
+        self.files.lock().0.ca_file().map(Path::to_owned)
+    }
+
+    /// Takes the files of new settings; on an error the old certificates stay.
+    ///
+    /// # Errors
+    /// Which file cannot be used.
+    pub fn replace(&self, config: &HostConfig, dir: &DataDir) -> Result<(), String> {
+        let source = CertificateSource::prepare(config, dir, SystemClock.now_at())?;
+        self.take(source)
+    }
+
+    /// Takes renewed files.
+    ///
+    /// # Errors
+    /// Which file cannot be used; the old certificates stay.
+    pub fn reload_if_changed(&self) -> Result<(), String> {
+        let (source, seen) = self.files.lock().clone();
+        if source.changed_at() == seen {
+            Ok(())
+        } else {
+            self.take(source)
+        }
+    }
+
+    fn take(&self, source: CertificateSource) -> Result<(), String> {
+        let seen = source.changed_at();
+        self.tls.reload(&source.load()?).map_err(|error| error.to_string())?;
+        *self.files.lock() = (source, seen);
+        tracing::info!("certificates loaded");
+        Ok(())
+    }
+}
+
 fn ticket_seed(path: &Path) -> Result<[u8; 32], String> {
     match std::fs::read(path) {
         Ok(bytes) => bytes.try_into().map_err(|_| {
@@ -173,7 +235,6 @@ fn own_names() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::SystemClock;
     use crate::settings::load::{Layers, load};
 
     fn config(root: &Path) -> HostConfig {

@@ -18,6 +18,7 @@ pub mod memory;
 pub mod metrics;
 pub mod serve;
 pub mod settings;
+pub mod signals;
 pub mod tasks;
 pub mod telemetry;
 pub mod verify;

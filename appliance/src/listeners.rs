@@ -93,11 +93,27 @@ pub fn shown(address: &BoundAddress) -> String {
 
 #[cfg(test)]
 mod tests {
+    use seawall_domain::ports::Clock as _;
+
     use super::*;
+    use crate::certificates::Certificates;
+    use crate::clock::SystemClock;
+    use crate::data_dir::DataDir;
+    use crate::settings::load::{Layers, load};
 
     #[test]
     fn what_cannot_be_read_is_named_with_its_listener() {
-        let tls = crate::certificates::test_tls();
+        let root = tempfile::tempdir().unwrap();
+        let main = root.path().join("seawall.toml");
+        std::fs::write(&main, "").unwrap();
+        let settings = load(&Layers {
+            file: Some(main),
+            ..Layers::default()
+        })
+        .unwrap();
+        let dir = DataDir::create(&root.path().join("data")).unwrap();
+        let host = config::HostConfig::from_settings(&settings).unwrap();
+        let tls = Certificates::prepare(&host, &dir, SystemClock.now_at()).unwrap().tls;
         let base = config::Listener {
             name: "lb".into(),
             surfaces: vec!["sdk".into()],

@@ -335,7 +335,7 @@ impl Figures<'_, '_> {
             .enumerate()
             .map(|(index, count)| (bound(index), *count))
             .collect();
-        buckets.push((f64::MAX, 0));
+        buckets.push((f64::INFINITY, 0));
         let mut metric = self
             .encoder
             .encode_descriptor(name, help, None, MetricType::Histogram)?;

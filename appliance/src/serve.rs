@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use crate::signals::{Signals, Wish};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use seawall_domain::ports::Clock as _;
@@ -11,9 +11,8 @@ use seawall_domain::{Call, Platform};
 use seawall_storage::NodeStart;
 use seawall_web::{App, DrainConfig, DrainReport, Host as _, ListenerConfig, Server, Tls};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::certificates::{self, CertificateSource};
+use crate::certificates::Certificates;
 use crate::cli::failure::{DONE, Failure, WARNINGS};
 use crate::cli::lines;
 use crate::clock::SystemClock;
@@ -81,9 +80,15 @@ pub fn run(
     raise_descriptor_limit();
     let runtime = runtime(&plan.config)?;
     let code = runtime.block_on(async {
-        let mut running = Running::start(plan).await?;
+        let mut signals =
+            Signals::listen().map_err(|error| Failure::Failed(format!("signals cannot be received: {error}")))?;
+        let mut running = tokio::select! {
+            started = Running::start(plan) => started?,
+            // Opening can take long; whatever it is at, leaving is as safe as a crash.
+            () = signals.stop() => return Ok(DONE),
+        };
         let ended = match ready(&running) {
-            Ok(()) => Ok(running.until_stopped(&telemetry, read).await),
+            Ok(()) => Ok(running.until_stopped(&mut signals, &telemetry, read).await),
             Err(failure) => Err(failure),
         };
         running.end().await;
@@ -174,24 +179,17 @@ impl Running {
     }
 
     /// Waits for signals; answers the exit code of the drain.
-    async fn until_stopped(&mut self, telemetry: &Telemetry, read: ReadSettings<'_>) -> u8 {
-        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::hangup()),
-        ) else {
-            tracing::error!("signals cannot be received; the server stops because nobody could stop it later");
-            return WARNINGS;
-        };
+    async fn until_stopped(&mut self, signals: &mut Signals, telemetry: &Telemetry, read: ReadSettings<'_>) -> u8 {
         loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                wish = signals.next() => match wish {
+                    Wish::Stop => break,
+                    Wish::Reload => self.reload(telemetry, read),
+                },
                 () = self.host.stop_asked() => break,
-                _ = hangup.recv() => self.reload(telemetry, read),
             }
         }
-        let report = self.drain(&mut terminate, &mut interrupt).await;
+        let report = self.drain(signals).await;
         if report.cut == 0 { DONE } else { WARNINGS }
     }
 
@@ -221,7 +219,7 @@ impl Running {
     }
 
     /// Drains in the order that loses no request; a second signal ends the waiting.
-    async fn drain(&self, terminate: &mut Signal, interrupt: &mut Signal) -> DrainReport {
+    async fn drain(&self, signals: &mut Signals) -> DrainReport {
         notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
         tracing::info!(
             connections = self.server.open_connections(),
@@ -235,7 +233,7 @@ impl Running {
         tokio::pin!(draining);
         tokio::select! {
             report = &mut draining => report,
-            () = async { tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} } } => {
+            () = signals.stop() => {
                 self.server.drain(DrainConfig::at_once()).await;
                 draining.await
             }
@@ -374,54 +372,4 @@ fn changed<'a>(
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// TLS of this process, and the files it was made from.
-pub struct Certificates {
-    /// Shared by all listeners.
-    pub tls: Arc<Tls>,
-    /// The files, and when they last changed.
-    files: Mutex<(CertificateSource, Vec<Option<u64>>)>,
-}
-
-impl Certificates {
-    fn prepare(config: &HostConfig, dir: &DataDir, now_at: u64) -> Result<Self, String> {
-        let source = CertificateSource::prepare(config, dir, now_at)?;
-        let tls = certificates::tls(&source, dir, Arc::new(SystemClock), Arc::new(OsEntropy))?;
-        let seen = source.changed_at();
-        Ok(Self {
-            tls,
-            files: Mutex::new((source, seen)),
-        })
-    }
-
-    /// The self-signed certificate, for clients to trust.
-    #[must_use]
-    pub fn ca_file(&self) -> Option<std::path::PathBuf> {
-        self.files.lock().0.ca_file().map(std::path::Path::to_owned)
-    }
-
-    /// Takes the files of new settings; on an error the old certificates stay.
-    fn replace(&self, config: &HostConfig, dir: &DataDir) -> Result<(), String> {
-        let source = CertificateSource::prepare(config, dir, SystemClock.now_at())?;
-        self.take(source)
-    }
-
-    /// Takes renewed files.
-    fn reload_if_changed(&self) -> Result<(), String> {
-        let (source, seen) = self.files.lock().clone();
-        if source.changed_at() == seen {
-            Ok(())
-        } else {
-            self.take(source)
-        }
-    }
-
-    fn take(&self, source: CertificateSource) -> Result<(), String> {
-        let seen = source.changed_at();
-        self.tls.reload(&source.load()?).map_err(|error| error.to_string())?;
-        *self.files.lock() = (source, seen);
-        tracing::info!("certificates loaded");
-        Ok(())
-    }
 }

@@ -111,7 +111,11 @@ fn count_panics() {
 }
 
 fn provider<E: SpanExporter + 'static>(exporter: E) -> SdkTracerProvider {
+    let resource = opentelemetry_sdk::Resource::builder()
+        .with_service_name("seawall")
+        .build();
     SdkTracerProvider::builder()
+        .with_resource(resource)
         .with_batch_exporter(RequestTrace(exporter))
         .build()
 }

@@ -409,6 +409,14 @@ pub fn find(path: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.path == path)
 }
 
+/// The tables of the file: what comes before the dot.
+pub fn groups() -> impl Iterator<Item = &'static str> {
+    SETTINGS
+        .iter()
+        .filter_map(|setting| setting.path.split_once('.'))
+        .map(|(group, _)| group)
+}
+
 /// The message for a key nobody knows.
 #[must_use]
 pub fn unknown(path: &str) -> String {

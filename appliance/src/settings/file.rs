@@ -65,7 +65,9 @@ impl Reader<'_> {
                 self.version(value);
             } else if let Some(array) = catalogue::ARRAYS.iter().find(|array| array.name == name) {
                 self.array(array, value);
-            } else if let DeValue::Table(group) = value.get_ref() {
+            } else if let DeValue::Table(group) = value.get_ref()
+                && catalogue::groups().any(|known| known == name)
+            {
                 self.group(name, group);
             } else {
                 self.unknown(at, name);
@@ -104,6 +106,7 @@ impl Reader<'_> {
             .iter()
             .map(|s| s.path)
             .chain(catalogue::ARRAYS.iter().map(|a| a.name));
+        let paths = paths.chain(catalogue::groups());
         let message = unknown_key(path, paths);
         self.problem(at, message);
     }
@@ -250,6 +253,10 @@ mod tests {
 
     #[test]
     fn broken_toml_and_a_future_version_are_refused() {
+        assert_eq!(
+            messages("[logs]\n"),
+            ["x.toml:1: unknown key `logs`; did you mean `log`?"]
+        );
         assert!(messages("[log\n").first().is_some_and(|m| m.starts_with("x.toml:1: ")));
         assert_eq!(
             messages("\nversion = 9\n"),
