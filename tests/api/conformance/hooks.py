@@ -40,7 +40,8 @@ def register(kind="guest"):
     return answer, credential
 
 
-LIVE, LIVE_CREDENTIAL = register("username")
+LIVE, _ = register("username")
+_, LOGIN_CREDENTIAL = register("username")  # another account: a login replaces the account's older sessions
 
 
 class Sign(requests.auth.AuthBase):
@@ -74,7 +75,14 @@ def make_live(path, body):
     if "player_id" in body and path.endswith("/players/logout"):
         body["player_id"] = register()[0]["player_id"]
     if path.endswith("/sessions") and isinstance(body.get("credential"), dict) and body["credential"].get("kind") == "username":
-        body["credential"] = LIVE_CREDENTIAL
+        body["credential"] = LOGIN_CREDENTIAL
+    if path.endswith(("/accounts", "/identities")) and isinstance(body.get("credential"), dict):
+        if path.endswith("/identities") or body["credential"].get("kind") == "username":
+            body["credential"] = {"kind": "username", "username": "new" + os.urandom(6).hex(), "password": PASSWORD}
+        else:
+            body["credential"] = {"kind": "guest"}
+    if path.endswith("/sessions") and isinstance(body.get("credential"), dict) and body["credential"].get("kind") == "guest":
+        body["credential"], body["create_if_missing"] = {"kind": "guest"}, True
     if "old_password" in body:
         body["old_password"], body["new_password"] = PASSWORD, PASSWORD + "!"
 
@@ -98,6 +106,8 @@ def before_call(context, case, kwargs):
     path = case.operation.path
     if isinstance(case.body, dict):
         make_live(path, case.body)
+    if any(name.lower() == "idempotency-key" for name in case.headers or {}):
+        case.headers["Idempotency-Key"] = "key-" + os.urandom(8).hex()
     if path.startswith("/server/"):
         kwargs["auth"] = Sign()
     elif path.startswith("/sdk/v1/") and not path.endswith(("/sessions/refresh", "/accounts")):
