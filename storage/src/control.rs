@@ -1,7 +1,7 @@
 //! The control file: what a node must know about itself before it may trust its engine. It lies outside the engine, so
 //! that an engine that comes back shorter than it was is noticed.
 //!
-//! Two slots of [`SLOT_BYTES`], written in turn; the whole file is replaced at each change, so both a torn file and a
+//! Two slots of 8 KiB, written in turn; the whole file is replaced at each change, so both a torn file and a
 //! damaged slot leave a good one. A slot: magic `SWCTRL01`, sequence u64, body length u32, body, CRC-32C of all before.
 
 use std::io;

@@ -24,13 +24,17 @@ pub(crate) fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Creates a directory (and what is missing above it), durably; an existing one is fine.
+/// Creates a directory and what is missing above it, each name durable; an existing one is fine.
 pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)?;
-    sync_dir(parent(dir))
+    let above = parent(dir);
+    create_dir(above)?;
+    match DirBuilder::new().mode(DIR_MODE).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_dir(above),
+    }
 }
 
 fn neighbour(path: &Path) -> PathBuf {

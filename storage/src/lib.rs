@@ -1,6 +1,6 @@
 //! The store of Seawall: bytes and nothing but bytes.
 //!
-//! Tables are constants that the caller declares ([`table`]) and lists at open. Every write goes through one sequencer
+//! Tables are constants that the caller declares ([`table()`]) and lists at open. Every write goes through one sequencer
 //! ([`Store::write`]) as a closure over an ordered view ([`Tx`]); a writer thread makes whole groups durable with one
 //! sync, each with a journal frame ([`frame`]) in the same batch. Reads go to a row cache, to the engine's memory, or to
 //! a small pool of reader threads ([`Store::get`], [`Store::query`]).

@@ -7,7 +7,9 @@ use std::time::Duration;
 pub const KEY_MAX_BYTES: usize = 1024;
 /// Longest stored value in bytes, version byte and seal included.
 pub const VALUE_MAX_BYTES: usize = 64 * 1024;
-/// Most row bytes (keys, values, index rows) one transaction may write.
+/// What a row costs in a frame besides key and value, at most, in bytes; counted for every row a transaction writes.
+pub const ROW_ENVELOPE_BYTES: usize = 9;
+/// Most row bytes (keys, values, envelopes, index rows) one transaction may write.
 pub const TX_MAX_BYTES: usize = 1024 * 1024;
 /// A group is closed at this many transactions.
 pub const GROUP_MAX_TX: usize = 256;

@@ -9,6 +9,7 @@ use std::ops::{Bound, ControlFlow};
 
 use crate::engine::{Engine, Fetched, Space, Tier, Visit};
 use crate::error::EngineError;
+use crate::limits::ROW_ENVELOPE_BYTES;
 use crate::span::EngineRange;
 
 /// Rows by full key; `None` is a deletion.
@@ -21,11 +22,11 @@ pub(crate) struct Overlay {
 impl Overlay {
     /// Sets a row; a later call wins.
     pub(crate) fn set(&mut self, row_key: Vec<u8>, value: Option<Vec<u8>>) {
-        self.bytes += row_key.len() + value.as_ref().map_or(0, Vec::len);
+        self.bytes += row_key.len() + value.as_ref().map_or(0, Vec::len) + ROW_ENVELOPE_BYTES;
         self.rows.insert(row_key, value);
     }
 
-    /// Bytes ever set, overwritten ones included.
+    /// Bytes ever set, overwritten ones and envelopes included; at least what the rows take in a frame.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

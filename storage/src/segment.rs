@@ -3,7 +3,7 @@
 //!
 //! Records carry an instant and search keys `(kind, hash)`. A log is a directory of segments `<number>.seg`, each with a
 //! rebuildable index `<number>.idx` once it is sealed. Numbers rise and are never used twice. The bytes are described
-//! in [`format`](self::format) and [`index`](self::index).
+//! in [`format`] and [`index`].
 
 mod format;
 mod index;
@@ -133,9 +133,29 @@ struct State {
     group_records: Histogram,
     sync_us: Histogram,
     failed_groups: AtomicU64,
+    /// Groups whose sync fails although their bytes were written.
+    #[cfg(test)]
+    failing_syncs: AtomicU64,
 }
 
 impl State {
+    #[cfg(test)]
+    fn sync(&self, file: &File) -> io::Result<()> {
+        let failing = self
+            .failing_syncs
+            .try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if failing.is_ok() {
+            Err(io::Error::other("injected"))
+        } else {
+            file.sync_data()
+        }
+    }
+
+    #[cfg(not(test))]
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+
     fn path(&self, number: u64) -> PathBuf {
         self.dir.join(format!("{number:016x}.seg"))
     }
@@ -181,6 +201,8 @@ impl SegmentLog {
             group_records: Histogram::default(),
             sync_us: Histogram::default(),
             failed_groups: AtomicU64::new(0),
+            #[cfg(test)]
+            failing_syncs: AtomicU64::new(0),
         });
         recover::load(&state)?;
         let threads = writer::start(&state, &queue)?;

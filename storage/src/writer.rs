@@ -15,6 +15,7 @@ use crate::error::EngineError;
 use crate::frame::FramePosition;
 use crate::head::Head;
 use crate::journal::Journal;
+use crate::limits::FRAME_MAX_BYTES;
 use crate::overlay::Overlay;
 use crate::sequencer::{ClosedGroup, Notice};
 use crate::shared::Shared;
@@ -96,6 +97,13 @@ impl Writer {
             now_at,
         };
         let (frame, chain) = frame.finish(&position);
+        if frame.len() > FRAME_MAX_BYTES {
+            // The limits of a transaction and of a group rule this out; what cannot be read back must not be written.
+            return Err(EngineError::Io(format!(
+                "frame of {} bytes is over the limit",
+                frame.len()
+            )));
+        }
         let head = Head {
             lsn,
             epoch: before.epoch,

@@ -430,3 +430,51 @@ fn enqueued_records_keep_the_order_of_their_calls() {
         assert_eq!(order, (0..500).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn a_failed_sync_seals_the_segment_and_loses_and_doubles_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, reports) = open(dir.path(), 1 << 20);
+    let before = fill(&log, 0..10);
+    log.state.failing_syncs.store(1, Ordering::SeqCst);
+    let after = append(&log, 10).wait().unwrap();
+    assert!(
+        before.iter().all(|position| position.segment < after.segment),
+        "a new segment"
+    );
+    assert!(reports.contain("could not be made durable: injected"));
+    assert_eq!((log.stats().failed_groups, log.stats().segments), (1, 2));
+    fill(&log, 11..20);
+    assert_eq!(all(&log), (0..20).collect::<Vec<_>>());
+    let crashed = crash(dir.path());
+    assert_eq!(all(&open(crashed.path(), 1 << 20).0), (0..20).collect::<Vec<_>>());
+    drop(log);
+    assert_eq!(all(&open(dir.path(), 1 << 20).0), (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn two_failed_syncs_end_the_log_and_answer_nobody_success() {
+    let dir = tempfile::tempdir().unwrap();
+    let fatal = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&fatal);
+    let on_fatal: FatalFn = Arc::new(move |reason| told.lock().push(reason.to_owned()));
+    let log = SegmentLog::open(
+        dir.path(),
+        SegmentOptions {
+            on_fatal,
+            ..options(1 << 20).0
+        },
+    )
+    .unwrap();
+    fill(&log, 0..10);
+    log.state.failing_syncs.store(2, Ordering::SeqCst);
+    assert_eq!(append(&log, 10).wait(), Err(AppendError::Unknown));
+    assert_eq!(*fatal.lock(), ["segment log test cannot be written"]);
+    log.close();
+    assert_eq!(append(&log, 11).wait(), Err(AppendError::Closed));
+    assert_eq!(
+        all(&log),
+        (0..10).collect::<Vec<_>>(),
+        "what was acknowledged can be read"
+    );
+}

@@ -110,7 +110,7 @@ impl Writer {
             offset: active.end,
         };
         active.file.write_all_at(bytes, u64::from(active.end))?;
-        active.file.sync_data()?;
+        self.state.sync(&active.file)?;
         active.end += length;
         self.state
             .sync_us

@@ -207,3 +207,19 @@ fn a_group_closes_at_its_byte_limit() {
     }
     assert!(frames(&store).len() >= 4);
 }
+
+#[test]
+fn the_largest_group_fits_a_frame() {
+    use crate::limits::{FRAME_MAX_BYTES, GROUP_MAX_BYTES, GROUP_MAX_TX, ROW_ENVELOPE_BYTES, TX_MAX_BYTES};
+    // The smallest rows have the greatest share of envelopes.
+    let rows = |store: &Store, count: u64| {
+        store.write(stamp(1), move |tx| (0..count).try_for_each(|id| tx.delete(&SHIPS, &id)))
+    };
+    let most = (TX_MAX_BYTES / (2 + 8 + ROW_ENVELOPE_BYTES)) as u64;
+    let store = Store::open_memory(options()).unwrap();
+    assert_eq!(rows(&store, most).wait(), Ok(()));
+    assert!(rows(&store, most + 1).wait().is_err());
+    let envelope = 1 + crate::limits::OP_MAX_BYTES + 1 + crate::limits::CALLER_MAX_BYTES + 8 + 16 + 1 + 33 + 4;
+    assert!(crate::frame::HEADER_BYTES + GROUP_MAX_BYTES + TX_MAX_BYTES + GROUP_MAX_TX * envelope < FRAME_MAX_BYTES);
+    assert!(frames(&store)[0].1.len() <= crate::frame::HEADER_BYTES + TX_MAX_BYTES + envelope);
+}
