@@ -34,25 +34,24 @@ impl Mirrors {
     /// Has the store tell the mirrors of every change, before the change is answered.
     #[must_use]
     pub fn attach(&self, options: OpenOptions) -> OpenOptions {
-        let with = |change: fn(&Set, &dyn Fn(&mut Catalogue))| {
-            let set = Arc::clone(&self.set);
-            move |apply: &dyn Fn(&mut Catalogue)| change(&set, apply)
-        };
-        let catalogue = || with(Set::change_catalogue);
-        let (realms, games, packages, keys, mac_keys) =
-            (catalogue(), catalogue(), catalogue(), catalogue(), catalogue());
-        let (sessions, accounts, players, restrictions) = (self.clone(), self.clone(), self.clone(), self.clone());
+        let mirrors = || self.clone();
+        let (realms, games, packages, keys, mac_keys) = (mirrors(), mirrors(), mirrors(), mirrors(), mirrors());
+        let (sessions, accounts, players, restrictions) = (mirrors(), mirrors(), mirrors(), mirrors());
         options
             .observe(&REALMS, move |id, row| {
-                realms(&|catalogue| catalogue.set_realm(*id, row))
+                realms.change(|catalogue| catalogue.set_realm(*id, row));
             })
-            .observe(&GAMES, move |id, row| games(&|catalogue| catalogue.set_game(*id, row)))
+            .observe(&GAMES, move |id, row| {
+                games.change(|catalogue| catalogue.set_game(*id, row));
+            })
             .observe(&PACKAGES, move |id, row| {
-                packages(&|catalogue| catalogue.set_package(*id, row))
+                packages.change(|catalogue| catalogue.set_package(*id, row));
             })
-            .observe(&KEYS, move |id, row| keys(&|catalogue| catalogue.set_key(*id, row)))
+            .observe(&KEYS, move |id, row| {
+                keys.change(|catalogue| catalogue.set_key(*id, row));
+            })
             .observe(&MAC_KEYS, move |id, row| {
-                mac_keys(&|catalogue| catalogue.set_mac_key(*id, row))
+                mac_keys.change(|catalogue| catalogue.set_mac_key(*id, row));
             })
             .observe(&SESSION_REVOCATIONS, move |id, row| match row {
                 Some(row) => sessions.revocations().put_session(*id, row.reason),
@@ -83,21 +82,29 @@ impl Mirrors {
         each(view, &KEYS, |id, row| catalogue.set_key(id, Some(&row)))?;
         each(view, &MAC_KEYS, |id, row| catalogue.set_mac_key(id, Some(&row)))?;
         self.set.catalogue.store(Arc::new(catalogue));
+        let revocations = self.revocations();
         each(view, &SESSION_REVOCATIONS, |id, row| {
-            self.revocations().put_session(id, row.reason)
+            revocations.put_session(id, row.reason);
         })?;
         each(view, &ACCOUNT_REVOCATIONS, |id, row| {
-            self.revocations()
-                .put_account(id, row.through_session, row.except_session)
+            revocations.put_account(id, row.through_session, row.except_session);
         })?;
         each(view, &PLAYER_REVOCATIONS, |(game, player), row| {
-            self.revocations().put_player(game, player, row.through_session)
+            revocations.put_player(game, player, row.through_session);
         })?;
         each(view, &RESTRICTIONS, |id, row| {
             if row.until_at.is_none_or(|until| now_at < until) {
                 self.restrictions().put(id, &row);
             }
         })
+    }
+
+    /// Replaces the snapshot by a changed copy: rare, and a few thousand pointers. Only the store's one writer thread
+    /// calls it.
+    fn change(&self, apply: impl FnOnce(&mut Catalogue)) {
+        let mut next = Catalogue::clone(&self.set.catalogue.load());
+        apply(&mut next);
+        self.set.catalogue.store(Arc::new(next));
     }
 
     pub(crate) fn catalogue(&self) -> Guard<Arc<Catalogue>> {
@@ -110,15 +117,6 @@ impl Mirrors {
 
     pub(crate) fn restrictions(&self) -> &RestrictionMirror {
         &self.set.restrictions
-    }
-}
-
-impl Set {
-    /// Replaces the snapshot by a changed copy: rare, and a few thousand pointers.
-    fn change_catalogue(&self, apply: &dyn Fn(&mut Catalogue)) {
-        let mut next = Catalogue::clone(&self.catalogue.load());
-        apply(&mut next);
-        self.catalogue.store(Arc::new(next));
     }
 }
 

@@ -287,3 +287,6 @@ impl From<WriteError<Error>> for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,9 +86,12 @@ pub(crate) fn view(id: u64, row: &RestrictionRow) -> RestrictionView {
 
 const SHARDS: usize = 32;
 
+/// Restrictions by what they are on.
+type BySubject<K> = RwLock<HashMap<K, Vec<Arc<Held>>>>;
+
 /// Restrictions of one kind of subject, by subject, in shards.
 struct Shelf<K> {
-    shards: Vec<RwLock<HashMap<K, Vec<Arc<Held>>>>>,
+    shards: Vec<BySubject<K>>,
 }
 
 impl<K: Hash + Eq + Clone> Default for Shelf<K> {
@@ -100,7 +103,7 @@ impl<K: Hash + Eq + Clone> Default for Shelf<K> {
 }
 
 impl<K: Hash + Eq + Clone> Shelf<K> {
-    fn shard(&self, key: &K) -> Option<&RwLock<HashMap<K, Vec<Arc<Held>>>>> {
+    fn shard(&self, key: &K) -> Option<&BySubject<K>> {
         use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
         self.shards.get(hash as usize % SHARDS)

@@ -46,7 +46,7 @@ impl Platform {
     pub async fn account_create(&self, call: &Call, command: AccountCreate) -> Result<LoggedIn, Error> {
         let mut note = AuthNote::of_client("account.create", command.game_id, &command.client);
         let result = self.create_account(call, &command, &mut note).await;
-        self.auth_note(call, note, result.as_ref().err());
+        self.auth_note(call, &note, result.as_ref().err());
         result
     }
 
@@ -201,7 +201,7 @@ fn register_in(
     let opened = open_session(tx, entry, account_id, &account)?;
     finish(
         tx,
-        opened,
+        &opened,
         remembered,
         account.username,
         true,

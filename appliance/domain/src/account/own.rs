@@ -93,7 +93,7 @@ impl Platform {
     ) -> Result<UnixMs, Error> {
         let mut note = AuthNote::new("account.change_password");
         let result = self.change_password(call, bearer, old, new, &mut note).await;
-        self.auth_note(call, note, result.as_ref().err());
+        self.auth_note(call, &note, result.as_ref().err());
         result
     }
 

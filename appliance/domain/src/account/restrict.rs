@@ -41,7 +41,7 @@ impl Platform {
         let (account, made) = split(made);
         self.auth_note_durable(
             call,
-            AuthNote {
+            &AuthNote {
                 account,
                 ..AuthNote::new("account.restrict")
             },
@@ -70,7 +70,7 @@ impl Platform {
         let (account, lifted) = split(lifted);
         self.auth_note_durable(
             call,
-            AuthNote {
+            &AuthNote {
                 account,
                 ..AuthNote::new("account.lift")
             },

@@ -129,7 +129,7 @@ impl Stored {
 impl Platform {
     /// Notes what a player's call came to, without waiting. Calls that failed for our own trouble leave no record:
     /// they said nothing about anybody, and come by the thousand when they come.
-    pub(crate) fn auth_note(&self, call: &Call, note: AuthNote, error: Option<&Error>) {
+    pub(crate) fn auth_note(&self, call: &Call, note: &AuthNote, error: Option<&Error>) {
         if error.is_some_and(|error| matches!(error.code.kind, Kind::Unavailable | Kind::Limited)) {
             return;
         }
@@ -149,7 +149,7 @@ impl Platform {
     pub(crate) async fn auth_note_durable(
         &self,
         call: &Call,
-        note: AuthNote,
+        note: &AuthNote,
         error: Option<&Error>,
     ) -> Result<(), Error> {
         let stored = self.stored(call, note, error);
@@ -159,7 +159,7 @@ impl Platform {
         }
     }
 
-    fn stored(&self, call: &Call, note: AuthNote, error: Option<&Error>) -> Stored {
+    fn stored(&self, call: &Call, note: &AuthNote, error: Option<&Error>) -> Stored {
         Stored {
             at: self.now_at(),
             op: note.op.to_owned(),

@@ -84,10 +84,6 @@ impl Platform {
     ///
     /// # Errors
     /// None today.
-    #[expect(
-        clippy::unused_async,
-        reason = "every verb but the token check is async, so that callers need not care"
-    )]
     pub async fn game_list(&self, _call: &Call) -> Result<Vec<GameView>, Error> {
         Ok(self
             .catalogue()
@@ -101,10 +97,6 @@ impl Platform {
     ///
     /// # Errors
     /// `game.unknown`.
-    #[expect(
-        clippy::unused_async,
-        reason = "every verb but the token check is async, so that callers need not care"
-    )]
     pub async fn game_show(&self, _call: &Call, game_id: GameId) -> Result<GameView, Error> {
         self.catalogue().game(game_id).map(|game| view(game_id, game))
     }

@@ -56,10 +56,6 @@ impl Platform {
     ///
     /// # Errors
     /// `game.unknown`.
-    #[expect(
-        clippy::unused_async,
-        reason = "every verb but the token check is async, so that callers need not care"
-    )]
     pub async fn package_list(&self, _call: &Call, game_id: GameId) -> Result<Vec<PackageView>, Error> {
         let catalogue = self.catalogue();
         catalogue.game(game_id)?;

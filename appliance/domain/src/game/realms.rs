@@ -44,10 +44,6 @@ impl Platform {
     ///
     /// # Errors
     /// None today.
-    #[expect(
-        clippy::unused_async,
-        reason = "every verb but the token check is async, so that callers need not care"
-    )]
     pub async fn realm_list(&self, _call: &Call) -> Result<Vec<RealmView>, Error> {
         Ok(self
             .catalogue()

@@ -27,7 +27,7 @@ impl Platform {
     pub async fn identity_bind(&self, call: &Call, bearer: &str, credential: Credential) -> Result<OwnAccount, Error> {
         let mut note = AuthNote::new("identity.bind");
         let result = self.bind(call, bearer, &credential, &mut note).await;
-        self.auth_note(call, note, result.as_ref().err());
+        self.auth_note(call, &note, result.as_ref().err());
         result
     }
 

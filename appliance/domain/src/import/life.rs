@@ -173,7 +173,7 @@ fn check(command: &ImportBegin) -> Result<(), Error> {
     match (command.format, &command.csv_header) {
         (ImportFormat::Csv, None) => return Err(field_error("csv_header", "is needed for CSV")),
         (ImportFormat::Csv, Some(header)) => {
-            drop(read_header(header).map_err(|why| field_error("csv_header", &format!("is no header: {why}")))?)
+            read_header(header).map_err(|why| field_error("csv_header", &format!("is no header: {why}")))?;
         }
         (ImportFormat::Ndjson, _) => {}
     }

@@ -73,6 +73,9 @@ pub fn read_header(line: &str) -> Result<Vec<String>, String> {
         }
         names.push(name);
     }
+    if names.is_empty() {
+        return Err("header has no column".to_owned());
+    }
     if names.len() > FIELDS_MAX {
         Err("header has more than 128 columns".to_owned())
     } else {
@@ -89,14 +92,14 @@ fn bounded(line: &[u8]) -> Result<(), String> {
 }
 
 fn split_csv(line: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    if line.iter().filter(|byte| **byte == b'"').count() % 2 == 1 {
+        return Err("a quoted field does not end on its line".to_owned());
+    }
     let mut reader = csv_core::Reader::new();
     let (mut output, mut ends) = (vec![0; line.len() + 2], [0; FIELDS_MAX + 1]);
     let (mut line, mut written, mut ended) = (line, 0, 0);
     // The end of the input closes the last field; an empty input tells the reader so.
-    loop {
-        let (Some(out), Some(free)) = (output.get_mut(written..), ends.get_mut(ended..)) else {
-            break;
-        };
+    while let (Some(out), Some(free)) = (output.get_mut(written..), ends.get_mut(ended..)) {
         let (result, read, wrote, fields) = reader.read_record(line, out, free);
         line = line.get(read..).unwrap_or_default();
         written += wrote;

@@ -213,7 +213,7 @@ impl<'a> RowReader<'a> {
                 names.push(self.name(entry.kind, &entry.issuer, subject));
             }
         }
-        names.sort_by(|a: &Name, b| a.key.cmp(&b.key));
+        names.sort_by_key(|name: &Name| name.key);
         names.dedup_by(|a, b| a.key == b.key);
         Ok((display, names))
     }
@@ -327,7 +327,7 @@ impl<'f> Raw<'f> {
 fn uid(text: Option<&str>) -> Result<u64, String> {
     let text = text.ok_or("uid is missing")?;
     match text.parse::<u64>() {
-        Ok(uid) if uid >= 1 && uid < UID_LIMIT && text.bytes().all(|b| b.is_ascii_digit()) => Ok(uid),
+        Ok(uid) if (1..UID_LIMIT).contains(&uid) && text.bytes().all(|b| b.is_ascii_digit()) => Ok(uid),
         _ => Err("uid is no number from 1 below 2^52".to_owned()),
     }
 }

@@ -449,11 +449,71 @@ fn csv_with_a_header_and_renamed_columns() {
     let (progress, bad) = import_as(&world, command, &text).unwrap();
     assert_eq!((counts(&progress), progress.lines), ((2, 0, 0, 2), 5));
     assert_eq!(bad.iter().map(|bad| bad.line).collect::<Vec<_>>(), [5, 6]);
+    assert_eq!(bad[1].reason, "a quoted field does not end on its line");
     assert_eq!(show(&world, 42).username.as_deref(), Some("O\"Neill, J"));
     let bob = show(&world, 43);
     assert_eq!(
         (bob.password_recipe.as_str(), bob.origin.get("note").map(String::as_str)),
         ("none", Some("hello"))
+    );
+}
+
+#[test]
+fn a_quoted_field_ends_on_its_line() {
+    let header = line::read_header("uid,username\n").unwrap();
+    assert_eq!(header, ["uid", "username"]);
+    assert_eq!(line::read_csv(b"1,\"a,b\"", &header).unwrap()[1].1, "a,b");
+    assert_eq!(
+        line::read_csv(b"1,\"open", &header).unwrap_err(),
+        "a quoted field does not end on its line"
+    );
+    assert_eq!(
+        line::read_csv(b"1", &header).unwrap_err(),
+        "line has 1 columns, the header has 2"
+    );
+    assert_eq!(line::read_csv(b"1,\xff", &header).unwrap_err(), "line is not UTF-8");
+    for bad in ["", "a,,b", "a,a", "\"a"] {
+        assert!(line::read_header(bad).is_err(), "{bad}");
+    }
+    assert_eq!(line::read_header("\u{feff}id\r\n").unwrap(), ["id"]);
+}
+
+#[test]
+fn json_values_of_every_kind_become_text() {
+    let fields = line::read_json(
+        br#"{"a":1,"b":-2,"c":1.5,"d":true,"e":false,"f":null,"g":"","h":[1,{"x":2}],"i":{"y":null},"j":"\u00e9"}"#,
+    )
+    .unwrap();
+    let told: Vec<(&str, &str)> = fields
+        .iter()
+        .map(|(name, value)| (name.as_ref(), value.as_ref()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("a", "1"),
+            ("b", "-2"),
+            ("c", "1.5"),
+            ("d", "1"),
+            ("e", "0"),
+            ("h", r#"[1,{"x":2}]"#),
+            ("i", r#"{"y":null}"#),
+            ("j", "é")
+        ]
+    );
+    for (bad, why) in [
+        (r#"{"a":null,"a":1}"#, "a key occurs twice"),
+        (r#"{"a":1,"a":null}"#, "a key occurs twice"),
+        (r#"{"a":1"#, "JSON is broken at column 6"),
+        (r#"{"a":1} x"#, "something follows the JSON object"),
+        ("7", "line is not a JSON object"),
+    ] {
+        assert_eq!(line::read_json(bad.as_bytes()).unwrap_err(), why, "{bad}");
+    }
+    let many: String = (0..129).map(|n| format!("\"k{n}\":1,")).collect();
+    assert_eq!(
+        line::read_json(format!("{{{}}}", many.trim_end_matches(',')).as_bytes()).unwrap_err(),
+        "line has more than 128 fields"
     );
 }
 

@@ -110,10 +110,6 @@ impl Platform {
     ///
     /// # Errors
     /// None today.
-    #[expect(
-        clippy::unused_async,
-        reason = "every verb but the token check is async, so that callers need not care"
-    )]
     pub async fn key_list(&self, _call: &Call) -> Result<Vec<KeyView>, Error> {
         let now_at = self.now_at();
         Ok(self

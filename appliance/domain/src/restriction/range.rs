@@ -50,7 +50,7 @@ fn mask(bits: u8) -> u128 {
 /// Restrictions by prefix. A look-up tries each length that occurs, longest first: few in practice, 129 at worst.
 #[derive(Default)]
 pub(super) struct Ranges {
-    by_prefix: RwLock<HashMap<(u8, u128), Vec<Arc<Held>>>>,
+    by_prefix: super::BySubject<(u8, u128)>,
     lengths: RwLock<Vec<u8>>,
 }
 

@@ -107,7 +107,7 @@ fn players_and_devices_are_subjects_too() {
 #[test]
 fn lifting_and_pruning_take_it_away() {
     let first = row(SubjectRow::Account(AccountId(1)), Action::Login);
-    let mirror = mirror(&[first.clone()]);
+    let mirror = mirror(std::slice::from_ref(&first));
     mirror.put(
         1,
         &RestrictionRow {

@@ -39,7 +39,7 @@ impl Platform {
     pub async fn session_create(&self, call: &Call, command: SessionCreate) -> Result<LoginOutcome, Error> {
         let mut note = AuthNote::of_client("session.create", command.game_id, &command.client);
         let result = self.log_in(call, &command, &mut note).await;
-        self.auth_note(call, note, result.as_ref().err());
+        self.auth_note(call, &note, result.as_ref().err());
         Ok(LoginOutcome::Session(Box::new(result?)))
     }
 
@@ -241,13 +241,13 @@ fn log_in_in(
         }
     }
     let opened = open_session(tx, entry, account_id, &account)?;
-    finish(tx, opened, remembered, account.username, false, false)
+    finish(tx, &opened, remembered, account.username, false, false)
 }
 
 /// Remembers and answers an opened session.
 pub(crate) fn finish(
     tx: &mut Tx<'_>,
-    opened: Opened,
+    opened: &Opened,
     remembered: Option<Remembered>,
     username: Option<String>,
     is_new_account: bool,

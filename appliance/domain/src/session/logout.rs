@@ -24,7 +24,7 @@ impl Platform {
     pub async fn session_logout(&self, call: &Call, bearer: &str, everywhere: bool) -> Result<UnixMs, Error> {
         let mut note = AuthNote::new("session.logout");
         let result = self.log_out(call, bearer, everywhere, &mut note).await;
-        self.auth_note(call, note, result.as_ref().err());
+        self.auth_note(call, &note, result.as_ref().err());
         result
     }
 
@@ -56,7 +56,7 @@ impl Platform {
             .await;
         self.auth_note_durable(
             call,
-            AuthNote {
+            &AuthNote {
                 account: Some(account_id),
                 ..AuthNote::new("account.logout")
             },
@@ -89,7 +89,7 @@ impl Platform {
             player: Some(player_id),
             ..AuthNote::new("player.logout")
         };
-        self.auth_note(call, note, done.as_ref().err());
+        self.auth_note(call, &note, done.as_ref().err());
         done.map(|(_, live)| live)
     }
 }

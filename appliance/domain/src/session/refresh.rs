@@ -51,7 +51,7 @@ impl Platform {
     pub async fn session_refresh(&self, call: &Call, refresh_token: &str) -> Result<Refreshed, Error> {
         let mut note = AuthNote::new("session.refresh");
         let result = self.refresh(call, refresh_token, &mut note).await;
-        self.auth_note(call, note, result.as_ref().err());
+        self.auth_note(call, &note, result.as_ref().err());
         result
     }
 

@@ -454,7 +454,7 @@ mod refreshing {
             for id in &sessions {
                 match (generation, tx.get(&SESSIONS, id)?) {
                     (Some(generation), Some(row)) => {
-                        tx.put(&SESSIONS, id, &crate::tables::session::SessionRow { generation, ..row })?
+                        tx.put(&SESSIONS, id, &crate::tables::session::SessionRow { generation, ..row })?;
                     }
                     _ => tx.delete(&SESSIONS, id)?,
                 }
