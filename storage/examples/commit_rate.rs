@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seawall_storage::{
-    Index, IndexDef, Key, KeyRing, OpenOptions, Record, Stamp, Store, Table, TableDef, TxError, table,
+    Index, IndexDef, Key, KeyRing, OpenOptions, Record, Span, Stamp, Store, Table, TableDef, TxError, table,
 };
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +113,31 @@ fn bulk(store: &Store, span: Duration) -> f64 {
     rows as f64 / begun.elapsed().as_secs_f64()
 }
 
+/// Transactions per second when each scans three index prefixes, as a login does, 256 in flight.
+fn lookups(store: &Store, seconds: u64) -> f64 {
+    let (begun, mut open, mut done) = (Instant::now(), VecDeque::new(), 0u64);
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        while open.len() < 256 {
+            let id = done + open.len() as u64;
+            open.push_back(store.write(stamp(id), move |tx| {
+                for step in 0..3u64 {
+                    let hash = (id * 3 + step).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                    tx.index(&BY_HASH, &Span::prefix(&hash), 10)?;
+                }
+                tx.put(&ROWS, &id, &Row { body: vec![7; 100] })
+            }));
+        }
+        for _ in 0..128 {
+            let write = open.pop_front().unwrap();
+            write
+                .wait()
+                .unwrap_or_else(|error: seawall_storage::WriteError<TxError>| panic!("{error}"));
+            done += 1;
+        }
+    }
+    done as f64 / begun.elapsed().as_secs_f64()
+}
+
 fn main() {
     let mut args = std::env::args().skip(1);
     let dir = args
@@ -133,6 +158,10 @@ fn main() {
     println!(
         "{:9.0} rows/s in transactions of 500 indexed rows",
         bulk(&store, Duration::from_secs(seconds))
+    );
+    println!(
+        "{:9.0} tx/s that look three prefixes up in an index and write one row",
+        lookups(&store, seconds)
     );
     let sync = store.stats().sync_us;
     println!("sync p50 < {} us, p99 < {} us", sync.quantile(0.5), sync.quantile(0.99));

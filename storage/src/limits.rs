@@ -25,6 +25,8 @@ pub const READ_QUEUE_MAX: usize = 1024;
 pub const READER_THREADS: usize = 2;
 /// A row look-up that has to touch the disk waits at most this long for a reader.
 pub const LOOKUP_DEADLINE: Duration = Duration::from_millis(2000);
+/// A snapshot should be gone by then; longer reads on the pool are counted (`Stats::long_reads`).
+pub const VIEW_MAX: Duration = Duration::from_secs(30);
 /// Most rows one scan may return.
 pub const SCAN_MAX_ROWS: usize = 10_000;
 /// A scan stops (a page) or fails (inside a transaction) once its rows exceed this many bytes.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
@@ -12,6 +13,7 @@ use crate::engine::Engine;
 use crate::head::Head;
 use crate::histogram::Histogram;
 use crate::keyring::KeyRing;
+use crate::limits::VIEW_MAX;
 use crate::options::FatalFn;
 
 /// Who this store is.
@@ -28,6 +30,8 @@ pub(crate) struct Figures {
     pub(crate) group_bytes: Histogram,
     pub(crate) sync_us: Histogram,
     pub(crate) queue_wait_us: Histogram,
+    pub(crate) read_us: Histogram,
+    pub(crate) long_reads: AtomicU64,
     pub(crate) transactions: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) clock_held_back: AtomicU64,
@@ -74,6 +78,16 @@ impl Shared {
         Rules {
             catalog: &self.catalog,
             keys: &self.keys,
+        }
+    }
+
+    /// Accounts for a read on the pool.
+    pub(crate) fn note_read(&self, took: Duration) {
+        self.figures
+            .read_us
+            .record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        if took > VIEW_MAX {
+            self.figures.long_reads.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -21,6 +21,10 @@ pub struct Stats {
     pub sync_us: HistogramReading,
     /// Time from queueing a write to running it, in microseconds.
     pub queue_wait_us: HistogramReading,
+    /// Duration of queries and disk reads on the reader pool, in microseconds, waiting left out.
+    pub read_us: HistogramReading,
+    /// Of these, how many took longer than a snapshot should live (30 s).
+    pub long_reads: u64,
     /// Row cache look-ups that found the row.
     pub cache_hits: u64,
     /// Row cache look-ups that did not.

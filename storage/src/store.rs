@@ -188,7 +188,15 @@ impl Store {
     ) -> Query<R> {
         let readers = self.inner.readers.lock().clone();
         match readers {
-            Some(readers) => readers.query(deadline, read),
+            Some(readers) => {
+                let shared = Arc::clone(&self.inner.shared);
+                readers.query(deadline, move || {
+                    let begun = Instant::now();
+                    let result = read();
+                    shared.note_read(begun.elapsed());
+                    result
+                })
+            }
             None => Query::now(Err(ReadError::Closed)),
         }
     }
@@ -263,6 +271,8 @@ impl Store {
             group_bytes: figures.group_bytes.read(),
             sync_us: figures.sync_us.read(),
             queue_wait_us: figures.queue_wait_us.read(),
+            read_us: figures.read_us.read(),
+            long_reads: figures.long_reads.load(Ordering::Relaxed),
             cache_hits,
             cache_misses,
             cache_entries,

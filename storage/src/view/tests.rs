@@ -103,6 +103,7 @@ fn a_query_sees_one_moment() {
     let write = put(&store, 7, ship(1, "later"));
     drop(release);
     assert_eq!(query.wait(), Ok((Some(head), 1)));
+    assert_eq!((store.stats().read_us.count(), store.stats().long_reads), (1, 0));
     write.wait().unwrap();
 }
 
