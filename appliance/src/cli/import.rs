@@ -43,7 +43,7 @@ pub async fn import(flags: &ImportFlags, client: &dyn AdminClient, out: &Output)
     let mut run = Run {
         client,
         report: Report::create(flags.report.as_deref())?,
-        progress: Progress::start(source.size_bytes),
+        progress: Progress::start(source.size_bytes.saturating_sub(source.begins_at)),
     };
     let standing = run.send(path, &source, decode(begun)?).await?;
     run.progress.finish();
@@ -65,6 +65,8 @@ struct Source {
     format: wire::ImportFormat,
     /// The first line of a CSV file.
     header: Option<String>,
+    /// Where the lines begin: after the header.
+    begins_at: u64,
 }
 
 impl Source {
@@ -75,10 +77,10 @@ impl Source {
         let size_bytes = std::io::copy(&mut file, &mut hasher).map_err(failed)?;
         let by_name = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv"));
         let is_csv = format.map_or(by_name, |word| word == "csv");
-        let header = if is_csv {
-            Some(first_line(&mut file).map_err(failed)?)
+        let (header, begins_at) = if is_csv {
+            header(&mut file).map_err(failed)?
         } else {
-            None
+            (None, 0)
         };
         let format = if is_csv {
             wire::ImportFormat::Csv
@@ -90,15 +92,21 @@ impl Source {
             digest: hasher.finalize().to_hex().to_string(),
             format,
             header,
+            begins_at,
         })
     }
 }
 
-fn first_line(file: &mut File) -> std::io::Result<String> {
+/// The first line, without the mark some programs put before it, and where the next one begins.
+fn header(file: &mut File) -> std::io::Result<(Option<String>, u64)> {
     file.seek(SeekFrom::Start(0))?;
     let mut line = String::new();
-    BufReader::new(file.take(CHUNK_MAX_BYTES as u64)).read_line(&mut line)?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    let length = BufReader::new(file.take(CHUNK_MAX_BYTES as u64)).read_line(&mut line)?;
+    let text = line
+        .trim_start_matches('\u{feff}')
+        .trim_end_matches(['\r', '\n'])
+        .to_owned();
+    Ok((Some(text), length as u64))
 }
 
 fn begin(flags: &ImportFlags, source: &Source) -> Result<wire::ImportBegin, Failure> {
@@ -145,7 +153,7 @@ impl Run<'_> {
         source: &Source,
         mut standing: wire::ImportProgress,
     ) -> Result<wire::ImportProgress, Failure> {
-        let mut chunks = Chunks::open(path, standing.offset_bytes, source.format == wire::ImportFormat::Csv)?;
+        let mut chunks = Chunks::open(path, source.begins_at, standing.offset_bytes)?;
         self.progress.resume(standing.offset_bytes);
         let mut next = chunks.next(path)?;
         while let Some((offset_bytes, lines)) = next {
@@ -163,26 +171,23 @@ impl Run<'_> {
     }
 }
 
-/// Cuts a file into chunks of whole lines.
+/// Cuts a file into chunks of whole lines. Offsets count from the first line after the header.
 struct Chunks {
     file: File,
     offset_bytes: u64,
     /// Read, but after the last line end of the chunk before.
     rest: Vec<u8>,
-    /// A line end within quotes does not end a line of CSV.
-    quotes: bool,
 }
 
 impl Chunks {
-    fn open(path: &Path, offset_bytes: u64, quotes: bool) -> Result<Self, Failure> {
+    fn open(path: &Path, begins_at: u64, offset_bytes: u64) -> Result<Self, Failure> {
         let mut file = File::open(path).map_err(|error| Failure::file(path, "read", &error))?;
-        file.seek(SeekFrom::Start(offset_bytes))
+        file.seek(SeekFrom::Start(begins_at + offset_bytes))
             .map_err(|error| Failure::file(path, "read", &error))?;
         Ok(Self {
             file,
             offset_bytes,
             rest: Vec::new(),
-            quotes,
         })
     }
 
@@ -201,31 +206,18 @@ impl Chunks {
         let cut = if at_end {
             bytes.len()
         } else {
-            self.end_of_lines(&bytes)
-                .ok_or_else(|| line_too_long(path, self.offset_bytes))?
+            end_of_lines(&bytes).ok_or_else(|| line_too_long(path, self.offset_bytes))?
         };
         self.rest = bytes.split_off(cut);
         let begins_at = self.offset_bytes;
         self.offset_bytes += bytes.len() as u64;
         Ok(Some((begins_at, bytes)))
     }
+}
 
-    /// One past the last byte that ends a line.
-    fn end_of_lines(&self, bytes: &[u8]) -> Option<usize> {
-        if !self.quotes {
-            return bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
-        }
-        let mut quoted = false;
-        let mut end = None;
-        for (at, byte) in bytes.iter().enumerate() {
-            match byte {
-                b'"' => quoted = !quoted,
-                b'\n' if !quoted => end = Some(at + 1),
-                _ => {}
-            }
-        }
-        end
-    }
+/// One past the last byte that ends a line.
+fn end_of_lines(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1)
 }
 
 fn line_too_long(path: &Path, offset_bytes: u64) -> Failure {
