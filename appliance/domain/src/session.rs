@@ -8,6 +8,8 @@ pub(crate) mod entry;
 mod list;
 mod logout;
 pub(crate) mod open;
+#[cfg(test)]
+mod properties;
 mod refresh;
 pub(crate) mod revoke;
 #[cfg(test)]

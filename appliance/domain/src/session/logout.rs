@@ -119,10 +119,11 @@ fn player_logout_in(
     player: PlayerId,
     remembered: Option<Remembered>,
 ) -> Result<(AccountId, u32), Error> {
+    let earlier = recall_in(tx, remembered)?;
     let row = tx
         .get(&PLAYERS, &(game, player))?
         .ok_or_else(|| ACCOUNT_UNKNOWN.because("No such player in this game."))?;
-    if let Some(earlier) = recall_in(tx, remembered)? {
+    if let Some(earlier) = earlier {
         let Effect::Done { count } = earlier.effect else {
             return Err(IDEMPOTENCY_MISMATCH.error());
         };
