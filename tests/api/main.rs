@@ -36,6 +36,7 @@ scenarios![
     players::refresh_refusals,
     players::what_a_player_sees,
     players::restricted_players,
+    players::accounts_deleted_on_the_old_platform,
     players::repeats_with_an_idempotency_key,
     servers::four_outcomes,
     servers::reasons_in_order,

@@ -16,7 +16,7 @@ fn refresh(answer: &crate::client::Answer) -> String {
 pub fn register_log_in_refresh_log_out(api: &Api) {
     let new = api.register("Anna");
     assert_eq!((new.status, &new.body["outcome"], &new.body["is_new_account"]), (201, &json!("session"), &json!(true)));
-    assert_eq!(new.body["username"], "anna", "names are folded");
+    assert_eq!(new.body["username"], "Anna", "shown as typed, found in any case");
     let again = api.log_in("ANNA", "device-anna");
     assert_eq!(again.status, 401, "the password belongs to the name as typed: {}", again.body);
     let login = api.call("session.create", As::Nobody, &api.entry(&json!({"kind": "username", "username": "ANNA", "password": "Anna secret"}), "phone")).ok();
@@ -72,7 +72,7 @@ pub fn passwords(api: &Api) {
     assert_eq!(api.verify(&access(&second)).text("/reason"), "revoked", "all others are revoked");
     api.log_in("pia", "second").refused("credential.invalid");
     let guest = access(&api.guest("passwordless"));
-    api.call("account.change_password", As::Bearer(&guest), &json!({"old_password": "anything", "new_password": "another secret"})).refused("credential.unsupported");
+    api.call("account.change_password", As::Bearer(&guest), &json!({"old_password": "anything", "new_password": "another secret"})).refused("credential.invalid");
 }
 
 pub fn login_refusals(api: &Api) {
@@ -137,7 +137,8 @@ pub fn policies_of_a_game(api: &Api) {
         assert_eq!(api.verify(&access(login)).text("/status"), "valid");
     }
     api.set_game(&json!({"session_policy": "refuse"}));
-    api.log_in("otto", "device-otto").refused("session.limit");
+    api.log_in("otto", "another").refused("session.limit");
+    api.log_in("otto", "device-otto").ok();
     api.set_game(&json!({"session_policy": "both", "device_limit": 2}));
     api.log_in("otto", "device-2").ok();
     let refused = api.log_in("otto", "device-3").refused("device.limit");
@@ -196,8 +197,30 @@ pub fn restricted_players(api: &Api) {
     assert_eq!(refused.body["params"]["until_at"], until_at);
     let denied = api.verify(&access(&login));
     assert_eq!((denied.text("/status"), denied.text("/code"), &denied.body["until_at"]), ("denied".into(), "account.restricted".into(), &json!(until_at)));
+    let token = access(&login);
+    let change = json!({"old_password": "ben secret", "new_password": "another secret"});
+    api.call("account.change_password", As::Bearer(&token), &change).refused("account.restricted");
+    api.call("identity.bind", As::Bearer(&token), &json!({"credential": named("second-name")})).refused("account.restricted");
     api.world.clock.advance(3_600_001);
     assert_eq!(api.verify(&access(&login)).text("/status"), "valid", "it ended by itself");
+}
+
+pub fn accounts_deleted_on_the_old_platform(api: &Api) {
+    let import = |letter: char, line: Value| {
+        let begin = json!({"file_digest": letter.to_string().repeat(64), "realm_id": "1", "format": "ndjson", "csv_header": null,
+            "password_recipe": "md5(password)", "pepper": null, "columns": [], "keep_old_hashes": false, "uid_is_player_id": true, "dry_run": false});
+        let id = api.call("import.begin", As::Nobody, &begin).ok().text("/import_id");
+        let line = format!("{line}\n").into_bytes();
+        let chunk = Ask { op: "import.chunk", path: vec![id], query: "offset_bytes=0".into(), who: As::Nobody, body: line, headers: Vec::new() };
+        assert_eq!(api.ask(&chunk).ok().body["bad_lines"], json!([]));
+    };
+    let hash = seawall_tests::accounts::hash("md5(password)", "gone secret", "").expect("a hash");
+    let line = |changed_at: u64, status: &str| json!({"uid": 5_000_001, "username": "gone", "password": hash, "status": status, "changed_at": changed_at});
+    import('1', line(1_600_000_000_000, "active"));
+    let login = api.log_in("gone", "phone").ok();
+    import('2', line(1_600_000_000_001, "deleted"));
+    api.call("session.refresh", As::Nobody, &json!({"refresh_token": refresh(&login)})).refused("account.deleted");
+    api.log_in("gone", "phone").refused("account.deleted");
 }
 
 pub fn repeats_with_an_idempotency_key(api: &Api) {

@@ -306,7 +306,8 @@ impl Route {
         } else {
             &[]
         };
-        let path: &[Code] = if self.path.contains('{') {
+        // An import's id is a text, which is known or not; all other parameters are numbers.
+        let path: &[Code] = if self.path.contains('{') && !self.path.contains("{import_id}") {
             &[codes::FIELD_INVALID]
         } else {
             &[]

@@ -128,8 +128,7 @@ pub static ROUTES: &[Route] = &[
     )
     .says("The account of the token.")
     .bearer()
-    .gives(of::<wire::OwnAccount>(), ex::OWN_ACCOUNT)
-    .fails(&[c::ACCOUNT_UNKNOWN, c::ACCOUNT_DELETED]),
+    .gives(of::<wire::OwnAccount>(), ex::OWN_ACCOUNT),
     Route::sdk(
         POST,
         "/sdk/v1/account/password",
@@ -141,12 +140,7 @@ pub static ROUTES: &[Route] = &[
     .bearer()
     .takes(of::<wire::PasswordChange>(), ex::PASSWORD_CHANGE)
     .gives(of::<wire::Acknowledged>(), ex::ACKNOWLEDGED)
-    .fails(&[
-        c::CREDENTIAL_INVALID,
-        c::CREDENTIAL_UNSUPPORTED,
-        c::ACCOUNT_UNKNOWN,
-        c::ACCOUNT_DELETED,
-    ]),
+    .fails(&[c::CREDENTIAL_INVALID, c::ACCOUNT_RESTRICTED]),
     Route::sdk(
         POST,
         "/sdk/v1/account/identities",
@@ -158,12 +152,7 @@ pub static ROUTES: &[Route] = &[
     .bearer()
     .takes(of::<wire::IdentityBind>(), ex::IDENTITY_BIND)
     .gives(of::<wire::OwnAccount>(), ex::OWN_ACCOUNT)
-    .fails(&[
-        c::IDENTITY_EXISTS,
-        c::CREDENTIAL_UNSUPPORTED,
-        c::ACCOUNT_UNKNOWN,
-        c::ACCOUNT_DELETED,
-    ]),
+    .fails(&[c::IDENTITY_EXISTS, c::CREDENTIAL_UNSUPPORTED, c::ACCOUNT_RESTRICTED]),
     // Game servers.
     Route::server(
         "/server/v1/sessions/verify",
