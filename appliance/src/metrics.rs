@@ -18,6 +18,10 @@ use crate::hash_pool::HashThreads;
 use crate::heartbeat::Heartbeat;
 use crate::telemetry;
 
+/// Buckets of a histogram of the store that are shown, one per power of two; the same ones always, so that series stay
+/// comparable. What lies beyond (8 MiB, 8 s) counts as infinite.
+const BUCKETS_SHOWN: usize = 24;
+
 /// Where the figures are read.
 #[derive(Clone)]
 pub struct Sources {
@@ -323,19 +327,13 @@ impl Figures<'_, '_> {
     #[expect(clippy::cast_precision_loss, reason = "figures for people; 52 bits are plenty")]
     fn histogram(&mut self, name: &str, help: &str, reading: &HistogramReading, per_unit: f64) -> fmt::Result {
         let bound = |bucket: usize| ((1u64 << bucket) - 1) as f64 / per_unit;
-        let last_used = reading
-            .buckets
+        let (shown, beyond) = reading.buckets.split_at(BUCKETS_SHOWN.min(reading.buckets.len()));
+        let mut buckets: Vec<(f64, u64)> = shown
             .iter()
-            .rposition(|count| *count > 0)
-            .map_or(0, |index| index + 1);
-        let mut buckets: Vec<(f64, u64)> = reading
-            .buckets
-            .iter()
-            .take(last_used)
             .enumerate()
             .map(|(index, count)| (bound(index), *count))
             .collect();
-        buckets.push((f64::INFINITY, 0));
+        buckets.push((f64::INFINITY, beyond.iter().sum()));
         let mut metric = self
             .encoder
             .encode_descriptor(name, help, None, MetricType::Histogram)?;

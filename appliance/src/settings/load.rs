@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::file::unknown_key;
 use super::registry::Setting;
-use super::{Origin, Problem, Resolved, Settings, catalogue, file, resolved_default};
+use super::{Origin, Problem, Resolved, Settings, catalogue, file, resolved_default, suggest};
 
 /// The file read when none is named and this one exists.
 pub const DEFAULT_FILE: &str = "/etc/seawall/seawall.toml";
@@ -26,9 +26,6 @@ pub struct Layers {
     /// Flags: (path, value, name of the flag).
     pub flags: Vec<(String, String, String)>,
 }
-
-/// Variables that begin with `SEAWALL_` and are no settings.
-const OTHER_ENV: &[&str] = &["SEAWALL_CONFIG", "SEAWALL_SOCKET"];
 
 /// Reads and checks everything.
 ///
@@ -106,7 +103,7 @@ impl Loader {
     fn env(&mut self, name: &str, value: &str) {
         if let Some(setting) = catalogue::SETTINGS.iter().find(|setting| setting.env_name() == name) {
             self.set(setting, value, Origin::Env(name.to_owned()));
-        } else if !OTHER_ENV.contains(&name) {
+        } else if is_meant_as_setting(name) {
             let names: Vec<String> = catalogue::SETTINGS.iter().map(Setting::env_name).collect();
             self.problem(
                 Origin::Env(name.to_owned()),
@@ -151,6 +148,17 @@ impl Loader {
             files: self.files,
         }
     }
+}
+
+/// True for a variable that is in a group of settings or nearly one of them. Others of our prefix belong to scripts
+/// around the program (`SEAWALL_SECRET` of a game server, say) and are none of its business.
+fn is_meant_as_setting(name: &str) -> bool {
+    let in_group = |group: &str| {
+        name.strip_prefix("SEAWALL_")
+            .is_some_and(|rest| rest.starts_with(&format!("{}_", group.to_uppercase())))
+    };
+    let names: Vec<String> = catalogue::SETTINGS.iter().map(Setting::env_name).collect();
+    catalogue::groups().any(in_group) || suggest::nearest(name, names.iter().map(String::as_str)).is_some()
 }
 
 fn read_bounded(path: &Path) -> Result<String, String> {
@@ -287,6 +295,8 @@ mod tests {
             env: vec![
                 ("SEAWALL_LOG_LEVLE".into(), "info".into()),
                 ("SEAWALL_CONFIG".into(), "x".into()),
+                ("SEAWALL_SECRET".into(), "x".into()),
+                ("SEAWALL_BIN".into(), "x".into()),
                 ("HOME".into(), "/".into()),
             ],
             flags: vec![
