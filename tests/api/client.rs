@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request};
@@ -24,8 +24,10 @@ impl Seen {
     }
 }
 
-/// A process around the application that is well.
-struct TestHost;
+/// A process around the application that is well, but for one verb on demand.
+struct TestHost {
+    config_panics: Arc<AtomicBool>,
+}
 
 fn ready(value: Value) -> HostAnswer {
     Box::pin(async { Ok(value) })
@@ -42,7 +44,8 @@ impl Host for TestHost {
         ready(json!({"problems": []}))
     }
     fn config_show(&self) -> HostAnswer {
-        Box::pin(async { panic!("on purpose: faults::a_panic_is_a_defect") })
+        assert!(!self.config_panics.load(Ordering::SeqCst), "on purpose: faults::a_panic_is_a_defect");
+        ready(json!({"log.level": "info"}))
     }
     fn platform_stop(&self) -> HostAnswer {
         ready(json!({}))
@@ -123,6 +126,8 @@ impl Answer {
 /// The application and its world.
 pub struct Api {
     pub world: World,
+    /// Makes `config.show` panic.
+    pub config_panics: Arc<AtomicBool>,
     app: App,
     runtime: tokio::runtime::Runtime,
     seen: Seen,
@@ -147,9 +152,10 @@ impl Api {
     fn with(world: World, limits: Limits, seen: &Seen) -> Self {
         let mut registry = Registry::default();
         let metrics = HttpMetrics::register(&mut registry);
+        let config_panics = Arc::new(AtomicBool::new(false));
         let app = App::new(AppOptions {
             platform: world.platform.clone(),
-            host: Arc::new(TestHost),
+            host: Arc::new(TestHost { config_panics: Arc::clone(&config_panics) }),
             clock: world.clock.clone(),
             entropy: Arc::new(Chance),
             metrics,
@@ -157,7 +163,7 @@ impl Api {
             limits,
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        Self { world, app, runtime, seen: seen.clone() }
+        Self { world, config_panics, app, runtime, seen: seen.clone() }
     }
 
     /// Sends a request as it is and notes the answer under `op`.

@@ -22,6 +22,8 @@ pub fn a_closed_store_says_try_again(api: &Api) {
 }
 
 pub fn a_panic_is_a_defect(api: &Api) {
+    api.call("config.show", As::Nobody, &Value::Null).ok();
+    api.config_panics.store(true, std::sync::atomic::Ordering::SeqCst);
     api.call("config.show", As::Nobody, &Value::Null).refused("platform.defect");
     api.register("after-the-panic");
 }
