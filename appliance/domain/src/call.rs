@@ -104,3 +104,6 @@ impl Call {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,3 +52,6 @@ codes! {
     NOT_READY = Unavailable "platform.not_ready", "Revocations are still being loaded; keep the token and try again.";
     DEFECT = Internal "platform.defect", "A defect; report the request id.";
 }
+
+#[cfg(test)]
+mod tests;

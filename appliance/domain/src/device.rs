@@ -98,3 +98,6 @@ fn make_room(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

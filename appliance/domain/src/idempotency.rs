@@ -99,3 +99,6 @@ fn judge(row: Option<IdempotencyRow>, remembered: Remembered, now_at: UnixMs) ->
         row => Ok(row),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,3 +104,6 @@ seawall_storage::key_newtype!(
     PlayerId(u64),
     SessionId(u64)
 );
+
+#[cfg(test)]
+mod tests;

@@ -28,8 +28,8 @@ pub enum ImportFormat {
     Csv,
 }
 
-/// `import.begin`.
-#[derive(Debug, Clone)]
+/// `import.begin`. Debug output leaves the pepper out.
+#[derive(Clone)]
 pub struct ImportBegin {
     /// BLAKE3 of the file, hex: names the import, so that the same file resumes.
     pub file_digest: String,
@@ -51,6 +51,19 @@ pub struct ImportBegin {
     pub uid_is_player_id: bool,
     /// Parse and check only; nothing is written.
     pub dry_run: bool,
+}
+
+impl std::fmt::Debug for ImportBegin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ImportBegin")
+            .field("file_digest", &self.file_digest)
+            .field("realm_id", &self.realm_id)
+            .field("format", &self.format)
+            .field("password_recipe", &self.password_recipe)
+            .field("has_pepper", &self.pepper.is_some())
+            .field("dry_run", &self.dry_run)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where an import stands.

@@ -79,7 +79,7 @@ pub(crate) struct LookupKeys {
 }
 
 impl LookupKeys {
-    fn derive(keys: &KeyRing) -> Self {
+    pub(crate) fn derive(keys: &KeyRing) -> Self {
         Self {
             identity: keys.derive("identity"),
             guest: keys.derive("guest"),

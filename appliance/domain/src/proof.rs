@@ -65,3 +65,6 @@ impl serde::Serialize for Proof {
         self.reason.serialize(to)
     }
 }
+
+#[cfg(test)]
+mod tests;

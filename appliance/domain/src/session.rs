@@ -84,8 +84,8 @@ impl std::fmt::Debug for SessionTokens {
     }
 }
 
-/// The answer to a login or a registration.
-#[derive(Debug, Clone)]
+/// The answer to a login or a registration. Debug output masks the tokens and the guest's secret.
+#[derive(Clone)]
 pub struct LoggedIn {
     /// The account.
     pub account_id: AccountId,
@@ -103,6 +103,19 @@ pub struct LoggedIn {
     pub guest_secret: Option<String>,
     /// Time of the commit.
     pub server_time_at: UnixMs,
+}
+
+impl std::fmt::Debug for LoggedIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoggedIn")
+            .field("account_id", &self.account_id)
+            .field("player_id", &self.player_id)
+            .field("is_new_account", &self.is_new_account)
+            .field("is_new_player", &self.is_new_player)
+            .field("session", &self.session)
+            .field("has_guest_secret", &self.guest_secret.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a login leads to. `Challenge` has its place now; the kinds come later.

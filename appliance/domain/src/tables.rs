@@ -50,3 +50,6 @@ pub(crate) fn leading<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T,
         None => Err(seawall_storage::CodecError::Short { needed: 1, got: 0 }),
     }
 }
+
+#[cfg(test)]
+mod tests;

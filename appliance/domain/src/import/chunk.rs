@@ -17,6 +17,8 @@ use crate::tables::takeover::{IMPORTS, ImportRow};
 pub const BATCH_MAX_ROWS: usize = 500;
 /// A batch is closed at this many bytes of its lines, so that its rows and index rows stay within a transaction.
 const BATCH_MAX_BYTES: usize = 160 * 1024;
+/// A batch is closed at this many names: a line can hold 64 of them in little text, and each becomes a sealed row.
+const BATCH_MAX_NAMES: usize = 2_000;
 /// Most lines of one batch, blank and refused ones included.
 const BATCH_MAX_LINES: u64 = 50_000;
 
@@ -131,10 +133,11 @@ impl Cutter<'_> {
             rows: Vec::with_capacity(BATCH_MAX_ROWS),
             ..Batch::default()
         };
-        let mut bytes = 0;
+        let (mut bytes, mut names) = (0, 0);
         while batch.rows.len() < BATCH_MAX_ROWS
             && batch.lines < BATCH_MAX_LINES
             && bytes < BATCH_MAX_BYTES
+            && names < BATCH_MAX_NAMES
             && !self.rest.is_empty()
         {
             let length = self
@@ -146,7 +149,10 @@ impl Cutter<'_> {
             let text = line.trim_ascii_end();
             if !text.is_empty() {
                 match read(self.line, text) {
-                    Some(row) => batch.rows.push(row),
+                    Some(row) => {
+                        names += row.names.len();
+                        batch.rows.push(row);
+                    }
                     None => batch.refused += 1,
                 }
                 bytes += text.len();

@@ -824,6 +824,35 @@ fn many_rows_go_in_several_transactions() {
     );
 }
 
+#[test]
+fn lines_with_many_names_in_little_text_still_fit_their_transactions() {
+    let world = World::new().unwrap();
+    let line = |uid: u64, names: usize| {
+        let names: Vec<String> = (0..names)
+            .map(|n| format!(r#"{{"kind":"apple","issuer":"{n}","subject":"{uid}"}}"#))
+            .collect();
+        format!("{{\"uid\":{uid},\"identities\":[{}]}}\n", names.join(","))
+    };
+    let text: String = (1..=250).map(|uid| line(uid, 64)).collect();
+    assert!(text.len() <= CHUNK_MAX_BYTES);
+    let (progress, bad) = import(&world, "f", &text);
+    assert_eq!((counts(&progress), bad.len()), ((250, 0, 0, 0), 0));
+    assert_eq!(show(&world, 250).identities.len(), 64);
+    let (_, bad) = import(&world, "g", &line(300, 65));
+    assert_eq!(bad[0].reason, "the account would have more than 64 names");
+}
+
+#[test]
+fn lines_with_large_columns_still_fit_their_transactions() {
+    let world = World::new().unwrap();
+    let columns: String = (0..32).map(|n| format!(r#","c{n}":"{}""#, "x".repeat(1_000))).collect();
+    let text: String = (1..=30).map(|uid| format!("{{\"uid\":{uid}{columns}}}\n")).collect();
+    let (progress, bad) = import(&world, "f", &text);
+    assert_eq!((counts(&progress), bad.len()), ((30, 0, 0, 0), 0));
+    let (lines, _) = block_on(world.platform.account_export(&operator(), RealmId(1), None, 5_000)).unwrap();
+    assert_eq!(lines.len(), 30);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 

@@ -52,7 +52,10 @@ fn sample<K: Key, V: Record>(table: &Table<K, V>, key: &K, value: &V) -> Result<
 /// # Errors
 /// Never for the records as they stand; a record that cannot be encoded would show here.
 pub fn samples() -> Result<Vec<Sample>, CodecError> {
-    let device = [0x5e; 16];
+    Ok([catalogue()?, accounts()?, sessions()?].concat())
+}
+
+fn catalogue() -> Result<Vec<Sample>, CodecError> {
     Ok(vec![
         sample(
             &REALMS,
@@ -83,6 +86,12 @@ pub fn samples() -> Result<Vec<Sample>, CodecError> {
                 created_at: AT,
             },
         )?,
+    ])
+}
+
+fn accounts() -> Result<Vec<Sample>, CodecError> {
+    let device = [0x5e; 16];
+    Ok(vec![
         sample(&ACCOUNTS, &AccountId(1_000_001), &account())?,
         sample(
             &IDENTITIES,
@@ -124,6 +133,11 @@ pub fn samples() -> Result<Vec<Sample>, CodecError> {
                 last_seen_at: AT + 1,
             },
         )?,
+    ])
+}
+
+fn sessions() -> Result<Vec<Sample>, CodecError> {
+    Ok(vec![
         sample(&SESSIONS, &SessionId(77), &session())?,
         sample(
             &SESSION_REVOCATIONS,

@@ -13,7 +13,7 @@ pub static IMPORTS: Table<[u8; 16], ImportRow> = table(TableDef {
     ..TableDef::new(
         33,
         "imports",
-        "Import by the first 16 bytes of its file's digest. Written by import.begin, with every batch of import.chunk and by import.finalize (which drops the pepper); at most one per file taken over.",
+        "Import by the first 16 bytes of its file's digest. Written by import.begin, with every batch of import.chunk and by import.finalize (which drops the pepper), never deleted; at most one per file taken over.",
     )
 });
 
