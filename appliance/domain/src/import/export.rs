@@ -3,6 +3,7 @@
 use seawall_storage::{ReadError, Span, View};
 use serde_json::{Map, Value, json};
 
+use super::row::IMPORTED_REASON;
 use crate::account::Action;
 use crate::call::Call;
 use crate::codes::CURSOR_INVALID;
@@ -171,7 +172,12 @@ fn put_ban(view: &View<'_>, id: AccountId, line: &mut Map<String, Value>, now_at
             continue;
         }
         line.insert("banned".into(), json!(true));
-        line.insert("ban_reason".into(), json!(row.reason));
+        // An imported reason that is no code of ours went into the message as it was.
+        let reason = row
+            .message
+            .filter(|_| row.reason == IMPORTED_REASON)
+            .unwrap_or(row.reason);
+        line.insert("ban_reason".into(), json!(reason));
         if let Some(until_at) = row.until_at {
             line.insert("banned_until".into(), json!(until_at));
         }

@@ -20,6 +20,9 @@ pub const KEPT_COLUMNS_MAX: usize = 32;
 /// Longest value of a kept column, in bytes.
 pub const KEPT_VALUE_MAX_BYTES: usize = 1024;
 
+/// Reason code of imported bans whose own reason is no code.
+pub(super) const IMPORTED_REASON: &str = "imported";
+
 /// A name of the account.
 #[derive(Debug, Clone)]
 pub(super) struct Name {
@@ -348,7 +351,7 @@ fn standing(raw: &Raw<'_>, until_at: Option<UnixMs>) -> (bool, Option<Ban>) {
     });
     let ban = Ban {
         until_at,
-        reason: reason.unwrap_or("imported").to_owned(),
+        reason: reason.unwrap_or(IMPORTED_REASON).to_owned(),
         message,
     };
     (status == "deleted", is_banned.then_some(ban))

@@ -339,6 +339,83 @@ fn bans_come_over_and_are_lifted_by_a_newer_line() {
 }
 
 #[test]
+fn a_reason_in_the_old_platform_s_words_reaches_the_player_and_goes_back() {
+    let world = World::new().unwrap();
+    import(
+        &world,
+        "f",
+        &format!(
+            r#"{{"uid":42,"username":"alice","password":"{MD5_OF_123456}","status":"banned","ban_reason":"使用外挂"}}"#
+        ),
+    );
+    let error = log_in(&world, "alice", "123456").unwrap_err();
+    assert_eq!(
+        (error.detail.as_str(), error.params.get("reason")),
+        ("使用外挂", Some(&crate::Param::Text("imported".into())))
+    );
+    let (lines, _) = block_on(world.platform.account_export(&operator(), RealmId(1), None, 10)).unwrap();
+    assert!(lines[0].contains(r#""ban_reason":"使用外挂""#), "{}", lines[0]);
+}
+
+#[test]
+fn a_deleted_account_comes_over_as_deleted() {
+    let world = World::new().unwrap();
+    import(
+        &world,
+        "f",
+        &format!(r#"{{"uid":42,"username":"alice","password":"{MD5_OF_123456}","status":"deleted"}}"#),
+    );
+    assert_eq!(log_in(&world, "alice", "123456").unwrap_err().code, ACCOUNT_DELETED);
+    assert_eq!(show(&world, 42).status, "deleted");
+}
+
+#[test]
+fn deleting_an_account_that_plays_ends_its_sessions() {
+    let world = World::new().unwrap();
+    let line = |status: &str, at: u64| {
+        format!(r#"{{"uid":42,"username":"alice","password":"{MD5_OF_123456}","status":"{status}","changed_at":{at}}}"#)
+    };
+    import(&world, "1", &line("active", 1_600_000_000));
+    let login = log_in(&world, "alice", "123456").unwrap();
+    import(&world, "2", &line("deleted", 1_600_000_001));
+    let answer = world
+        .platform
+        .session_verify(&world.server(), &login.session.access_token, None);
+    assert!(matches!(answer, crate::verify::Verified::Invalid(_)), "{answer:?}");
+    let refreshed = block_on(world.platform.session_refresh(&client(), &login.session.refresh_token));
+    assert_eq!(refreshed.unwrap_err().code, REFRESH_INVALID);
+}
+
+#[test]
+fn every_recipe_of_the_old_platform_logs_in_once_and_is_renewed() {
+    let world = World::new().unwrap();
+    let hashes = [
+        ("md5(password)", "e10adc3949ba59abbe56e057f20f883e", ""),
+        ("md5(md5(password))", "14e1b600b1fd579f47433b88e8d85291", ""),
+        ("sha1(password)", "7c4a8d09ca3762af61e59520943dc26494f8941b", ""),
+        (
+            "sha256(password)",
+            "8d969eef6ecad3c29a3a629280e686cf0c3f5d5a86aff3ca12020c923adc6c92",
+            "",
+        ),
+    ];
+    for ((recipe, hash, salt), uid) in hashes.into_iter().zip(100..) {
+        import(
+            &world,
+            recipe,
+            &format!(
+                r#"{{"uid":{uid},"username":"player{uid}","password":"{hash}","salt":"{salt}","password_recipe":"{recipe}"}}"#
+            ),
+        );
+        assert_eq!(show(&world, uid).password_recipe, recipe);
+        log_in(&world, &format!("player{uid}"), "123456").unwrap();
+        assert_eq!(show(&world, uid).password_recipe, "argon2id", "{recipe}");
+        log_in(&world, &format!("player{uid}"), "123456").unwrap();
+    }
+    assert_eq!(world.platform.counters().rehashed, 4);
+}
+
+#[test]
 fn names_that_break_todays_rule_stay_as_aliases() {
     let world = World::new().unwrap();
     import(
