@@ -27,7 +27,7 @@ impl RequestId {
         mix(u64::from_be_bytes(half(&self.0, 8)) ^ u64::from_be_bytes(half(&self.0, 0)))
     }
 
-    /// The answer's `traceparent`: our id as the trace, a span id derived from it, sampled as the caller said.
+    /// The answer's `traceparent`: our id as the trace, a span id derived from it, marked as sampled.
     #[must_use]
     pub fn traceparent(&self) -> HeaderValue {
         let (id, span) = (self.hex(), hex::<8, 16>(&self.spread().max(1).to_be_bytes()));
