@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use seawall_domain::Platform;
-use seawall_storage::{HistogramReading, Store};
+use seawall_storage::{HistogramReading, Stats, Store};
 
 use crate::auth_log::SegmentAuthLog;
 use crate::hash_pool::HashThreads;
@@ -109,46 +109,7 @@ impl Sources {
             &stats.queue_wait_us,
             1e6,
         )?;
-        out.counter(
-            "seawall_store_cache_hits",
-            "Rows found in the row cache",
-            stats.cache_hits,
-        )?;
-        out.counter(
-            "seawall_store_cache_misses",
-            "Rows not found in the row cache",
-            stats.cache_misses,
-        )?;
-        out.gauge(
-            "seawall_store_cache_entries",
-            "Rows in the row cache",
-            stats.cache_entries,
-        )?;
-        out.gauge("seawall_store_cache_bytes", "Bytes of the row cache", stats.cache_bytes)?;
-        out.gauge(
-            "seawall_journal_first_lsn",
-            "Oldest journal frame kept",
-            stats.journal_first_lsn,
-        )?;
-        out.gauge(
-            "seawall_journal_last_lsn",
-            "Newest journal frame",
-            stats.journal_last_lsn,
-        )?;
-        out.gauge("seawall_journal_bytes", "Bytes of the journal", stats.journal_bytes)?;
-        out.counter(
-            "seawall_clock_held_back",
-            "Forward jumps of the clock held back",
-            stats.clock_held_back,
-        )?;
-        for (name, value) in stats.engine {
-            out.gauge(
-                &format!("seawall_engine_{name}"),
-                "A figure of the engine, as the engine counts it",
-                value,
-            )?;
-        }
-        Ok(())
+        memory_and_journal_figures(stats, out)
     }
 
     fn domain_figures(&self, out: &mut Figures<'_, '_>) -> fmt::Result {
@@ -251,6 +212,50 @@ impl Sources {
             1e6,
         )
     }
+}
+
+/// The store's caches, journal, clock and engine.
+fn memory_and_journal_figures(stats: Stats, out: &mut Figures<'_, '_>) -> fmt::Result {
+    out.counter(
+        "seawall_store_cache_hits",
+        "Rows found in the row cache",
+        stats.cache_hits,
+    )?;
+    out.counter(
+        "seawall_store_cache_misses",
+        "Rows not found in the row cache",
+        stats.cache_misses,
+    )?;
+    out.gauge(
+        "seawall_store_cache_entries",
+        "Rows in the row cache",
+        stats.cache_entries,
+    )?;
+    out.gauge("seawall_store_cache_bytes", "Bytes of the row cache", stats.cache_bytes)?;
+    out.gauge(
+        "seawall_journal_first_lsn",
+        "Oldest journal frame kept",
+        stats.journal_first_lsn,
+    )?;
+    out.gauge(
+        "seawall_journal_last_lsn",
+        "Newest journal frame",
+        stats.journal_last_lsn,
+    )?;
+    out.gauge("seawall_journal_bytes", "Bytes of the journal", stats.journal_bytes)?;
+    out.counter(
+        "seawall_clock_held_back",
+        "Forward jumps of the clock held back",
+        stats.clock_held_back,
+    )?;
+    for (name, value) in stats.engine {
+        out.gauge(
+            &format!("seawall_engine_{name}"),
+            "A figure of the engine, as the engine counts it",
+            value,
+        )?;
+    }
+    Ok(())
 }
 
 fn process_figures(out: &mut Figures<'_, '_>) -> fmt::Result {
