@@ -30,7 +30,7 @@ pub(super) struct Batch {
 
 /// How a row ended.
 enum Ended {
-    Created,
+    Created(AccountId),
     Updated,
     Unchanged,
     Refused(String),
@@ -47,12 +47,13 @@ pub(super) fn apply_batch(
         return Err(IMPORT_CONFLICT.error().with_number("offset_bytes", import.offset_bytes));
     }
     let mut bad = Vec::new();
-    let mut highest_uid = 0;
+    // The number drawn to learn where the counter stands is lost, one a batch.
+    let mut free_from = if import.dry_run { u64::MAX } else { tx.next_id("id")? };
     for row in &batch.rows {
-        match apply_row(tx, &import, import_id, row)? {
-            Ended::Created => {
+        match apply_row(tx, &import, import_id, row, free_from)? {
+            Ended::Created(id) => {
                 import.created += 1;
-                highest_uid = highest_uid.max(row.uid);
+                free_from = free_from.max(id.0 + 1);
             }
             Ended::Updated => import.updated += 1,
             Ended::Unchanged => import.unchanged += 1,
@@ -62,8 +63,8 @@ pub(super) fn apply_batch(
             }
         }
     }
-    if highest_uid > 0 && !import.dry_run {
-        tx.raise_counter("id", highest_uid)?;
+    if !import.dry_run {
+        tx.raise_counter("id", free_from - 1)?;
     }
     import.offset_bytes = batch.end_bytes;
     import.lines += batch.lines;
@@ -86,8 +87,20 @@ pub(super) fn progress(import_id: [u8; 16], row: &ImportRow) -> ImportProgress {
     }
 }
 
-fn apply_row(tx: &mut Tx<'_>, import: &ImportRow, import_id: [u8; 16], row: &Row) -> Result<Ended, Error> {
-    let known = find(tx, import.realm_id, row.uid)?;
+/// No account has an id of `free_from` or above, so such uids need no look: most lines of a file in the order of its
+/// uids.
+fn apply_row(
+    tx: &mut Tx<'_>,
+    import: &ImportRow,
+    import_id: [u8; 16],
+    row: &Row,
+    free_from: u64,
+) -> Result<Ended, Error> {
+    let known = if row.uid >= free_from {
+        Known::Free
+    } else {
+        find(tx, import.realm_id, row.uid)?
+    };
     let own_id = match &known {
         Known::Account(_, account) if !is_newer(account, row) => return Ok(Ended::Unchanged),
         Known::Account(id, _) => Some(*id),
@@ -110,16 +123,18 @@ fn apply_row(tx: &mut Tx<'_>, import: &ImportRow, import_id: [u8; 16], row: &Row
         return Ok(Ended::Refused("the account would have more than 64 names".to_owned()));
     }
     if import.dry_run {
-        return Ok(if own_id.is_some() {
-            Ended::Updated
-        } else {
-            Ended::Created
-        });
+        return Ok(own_id.map_or(Ended::Created(AccountId(row.uid)), |_| Ended::Updated));
     }
     match known {
         Known::Account(id, account) => update(tx, import_id, row, id, *account).map(|()| Ended::Updated),
-        Known::Free => create(tx, import, import_id, row, true).map(|()| Ended::Created),
-        Known::Taken => create(tx, import, import_id, row, false).map(|()| Ended::Created),
+        Known::Free => create(tx, import, import_id, row, AccountId(row.uid)).map(Ended::Created),
+        Known::Taken => {
+            // Above every uid of this batch too: the counter itself is raised at its end.
+            tx.raise_counter("id", free_from - 1)?;
+            let id = AccountId(tx.next_id("id")?);
+            tx.put(&IMPORTED_UIDS, &(import.realm_id, row.uid), &id)?;
+            create(tx, import, import_id, row, id).map(Ended::Created)
+        }
     }
 }
 
@@ -158,16 +173,14 @@ fn is_newer(account: &AccountRow, row: &Row) -> bool {
     }
 }
 
-/// `is_free` says whether the uid can become the account's id.
-fn create(tx: &mut Tx<'_>, import: &ImportRow, import_id: [u8; 16], row: &Row, is_free: bool) -> Result<(), Error> {
+fn create(
+    tx: &mut Tx<'_>,
+    import: &ImportRow,
+    import_id: [u8; 16],
+    row: &Row,
+    id: AccountId,
+) -> Result<AccountId, Error> {
     let now_at = tx.now_at();
-    let id = if is_free {
-        AccountId(row.uid)
-    } else {
-        let id = AccountId(tx.next_id("id")?);
-        tx.put(&IMPORTED_UIDS, &(import.realm_id, row.uid), &id)?;
-        id
-    };
     let changed_at = row.changed_at.unwrap_or(now_at);
     let account = AccountRow {
         realm_id: import.realm_id,
@@ -203,10 +216,10 @@ fn create(tx: &mut Tx<'_>, import: &ImportRow, import_id: [u8; 16], row: &Row, i
             },
         )?;
     }
-    match &row.ban {
-        Some(ban) => put_ban(tx, import_id, id, ban).map(drop),
-        None => Ok(()),
+    if let Some(ban) = &row.ban {
+        put_ban(tx, import_id, id, ban)?;
     }
+    Ok(id)
 }
 
 fn put_name(tx: &mut Tx<'_>, account_id: AccountId, name: &Name, created_at: UnixMs) -> Result<(), Error> {

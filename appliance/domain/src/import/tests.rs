@@ -484,6 +484,37 @@ fn a_uid_that_is_somebody_elses_id_gets_another_and_is_found_again() {
     );
 }
 
+/// The id drawn for a taken uid overwrites nobody, of the batch or not.
+#[test]
+fn ids_drawn_inside_a_batch_overwrite_nobody() {
+    let world = World::new().unwrap();
+    let taken = world.register("native").unwrap().account_id.0;
+    let mut uids = vec![taken + 10, taken, taken + 11];
+    uids.extend(taken + 3..taken + 30);
+    uids.push(taken + 10);
+    let text: String = uids
+        .iter()
+        .map(|uid| format!("{{\"uid\":{uid},\"apple\":\"a{uid}\",\"changed_at\":1600000000}}\n"))
+        .collect();
+    let (progress, bad) = import(&world, "f", &text);
+    // Two of the range came before it, one after it.
+    assert_eq!((counts(&progress), bad.len()), ((28, 0, 3, 0), 0));
+    let rows = world
+        .store
+        .read(|view| view.scan(&crate::tables::account::ACCOUNTS, &seawall_storage::Span::all(), 100))
+        .unwrap()
+        .rows;
+    assert_eq!(rows.len(), 29);
+    // Whoever found the own uid drawn away got another id, and is found by the uid all the same.
+    let found: std::collections::BTreeSet<u64> = rows
+        .iter()
+        .filter_map(|(_, row)| Some(row.imported.as_ref()?.uid))
+        .collect();
+    assert_eq!(found, uids.iter().copied().collect());
+    assert_eq!(counts(&import(&world, "g", &text).0), (0, 0, 31, 0));
+    assert!(world.register("another").unwrap().account_id.0 > taken + 30);
+}
+
 #[test]
 fn new_ids_stay_above_imported_ones() {
     let world = World::new().unwrap();
