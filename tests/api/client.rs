@@ -11,7 +11,9 @@ use http::{HeaderName, HeaderValue, Request};
 use prometheus_client::registry::Registry;
 use seawall_domain::testing::World;
 use seawall_tests::server::sign;
-use seawall_web::{App, AppOptions, Check, Host, HostAnswer, HttpMetrics, Limits, Origin, Startup, Surface, Version, routes};
+use seawall_web::{
+    App, AppOptions, Check, Host, HostAnswer, HttpMetrics, Limits, Origin, Startup, Surface, Version, routes,
+};
 use serde_json::{Value, json};
 
 /// (operation, `ok` or error code) pairs of all answers.
@@ -44,7 +46,10 @@ impl Host for TestHost {
         ready(json!({"problems": []}))
     }
     fn config_show(&self) -> HostAnswer {
-        assert!(!self.config_panics.load(Ordering::SeqCst), "on purpose: faults::a_panic_is_a_defect");
+        assert!(
+            !self.config_panics.load(Ordering::SeqCst),
+            "on purpose: faults::a_panic_is_a_defect"
+        );
         ready(json!({"log.level": "info"}))
     }
     fn platform_stop(&self) -> HostAnswer {
@@ -54,13 +59,25 @@ impl Host for TestHost {
         true
     }
     fn readiness(&self) -> Vec<Check> {
-        vec![Check { name: "store".into(), ok: true, detail: String::new() }]
+        vec![Check {
+            name: "store".into(),
+            ok: true,
+            detail: String::new(),
+        }]
     }
     fn startup(&self) -> Startup {
-        Startup { is_done: true, progress_percent: 100, phase: "ready".into() }
+        Startup {
+            is_done: true,
+            progress_percent: 100,
+            phase: "ready".into(),
+        }
     }
     fn version(&self) -> Version {
-        Version { version: "0".into(), commit: "0".into(), target: "test".into() }
+        Version {
+            version: "0".into(),
+            commit: "0".into(),
+            target: "test".into(),
+        }
     }
 }
 
@@ -93,7 +110,11 @@ pub struct Answer {
 
 impl Answer {
     pub fn text(&self, pointer: &str) -> String {
-        self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        self.body
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
     }
 
     #[track_caller]
@@ -106,13 +127,25 @@ impl Answer {
     #[track_caller]
     pub fn refused(self, code: &str) -> Self {
         assert_eq!(self.code, code, "{} {}", self.status, self.body);
-        let header = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let header = |name: &str| {
+            self.headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+                .to_owned()
+        };
         assert!(header("content-type").starts_with("application/problem+json"));
         assert_eq!(self.body["status"], self.status);
-        assert_eq!(self.text("/request_id"), header("x-request-id"), "the same id in body and header");
+        assert_eq!(
+            self.text("/request_id"),
+            header("x-request-id"),
+            "the same id in body and header"
+        );
         assert!(!self.text("/detail").is_empty());
         if self.status == 429 || self.status == 503 {
-            let ms = self.body["retry_after_ms"].as_u64().expect("retry_after_ms on 429 and 503");
+            let ms = self.body["retry_after_ms"]
+                .as_u64()
+                .expect("retry_after_ms on 429 and 503");
             let seconds: u64 = header("retry-after").parse().expect("Retry-After on 429 and 503");
             assert!(seconds >= 1 && seconds * 1000 >= ms);
         }
@@ -155,15 +188,26 @@ impl Api {
         let config_panics = Arc::new(AtomicBool::new(false));
         let app = App::new(AppOptions {
             platform: world.platform.clone(),
-            host: Arc::new(TestHost { config_panics: Arc::clone(&config_panics) }),
+            host: Arc::new(TestHost {
+                config_panics: Arc::clone(&config_panics),
+            }),
             clock: world.clock.clone(),
             entropy: Arc::new(Chance),
             metrics,
             registry: Arc::new(registry),
             limits,
         });
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        Self { world, config_panics, app, runtime, seen: seen.clone() }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        Self {
+            world,
+            config_panics,
+            app,
+            runtime,
+            seen: seen.clone(),
+        }
     }
 
     /// Sends a request as it is and notes the answer under `op`.
@@ -174,11 +218,21 @@ impl Api {
 
     fn noted(&self, op: &str, response: http::Response<Bytes>) -> Answer {
         let (parts, bytes) = response.into_parts();
-        let body: Value = serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+        let body: Value = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
         let status = parts.status.as_u16();
-        let code = if status < 400 { "ok".to_owned() } else { body["code"].as_str().unwrap_or("no code").to_owned() };
+        let code = if status < 400 {
+            "ok".to_owned()
+        } else {
+            body["code"].as_str().unwrap_or("no code").to_owned()
+        };
         self.seen.0.borrow_mut().insert((op.to_owned(), code.clone()));
-        Answer { status, code, body, headers: parts.headers }
+        Answer {
+            status,
+            code,
+            body,
+            headers: parts.headers,
+        }
     }
 
     /// Sends a request through a listener that serves only the host `play.example`.
@@ -196,9 +250,14 @@ impl Api {
         if !ask.query.is_empty() {
             target = format!("{target}?{}", ask.query);
         }
-        let mut builder = Request::builder().method(route.method()).uri(&target).header("host", "sdk.test");
+        let mut builder = Request::builder()
+            .method(route.method())
+            .uri(&target)
+            .header("host", "sdk.test");
         if !ask.body.is_empty() {
-            builder = builder.header("content-type", "application/json").header("content-length", ask.body.len());
+            builder = builder
+                .header("content-type", "application/json")
+                .header("content-length", ask.body.len());
         }
         if let As::Bearer(token) = ask.who {
             builder = builder.header("authorization", format!("Bearer {token}"));
@@ -210,7 +269,10 @@ impl Api {
         }
         let mut request = builder.body(Bytes::from(ask.body.clone())).expect("a request");
         for (name, value) in &ask.headers {
-            request.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_str(value).expect("a header"));
+            request.headers_mut().insert(
+                HeaderName::from_static(name),
+                HeaderValue::from_str(value).expect("a header"),
+            );
         }
         request
     }
@@ -237,13 +299,24 @@ impl Api {
     }
 
     pub fn call_at(&self, op: &str, path: &[&str], query: &str, who: As<'_>, body: &Value) -> Answer {
-        let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let bytes = if body.is_null() {
+            Vec::new()
+        } else {
+            body.to_string().into_bytes()
+        };
         let path = path.iter().map(|part| (*part).to_owned()).collect();
         let mut headers = Vec::new();
         if op == "player.logout" {
             headers.push(("idempotency-key", nonce()));
         }
-        self.ask(&Ask { op, path, query: query.to_owned(), who, body: bytes, headers })
+        self.ask(&Ask {
+            op,
+            path,
+            query: query.to_owned(),
+            who,
+            body: bytes,
+            headers,
+        })
     }
 
     // What scenarios say over and over.
@@ -257,11 +330,21 @@ impl Api {
     }
 
     pub fn register(&self, name: &str) -> Answer {
-        self.call("account.create", As::Nobody, &self.entry(&named(name), &format!("device-{name}"))).ok()
+        self.call(
+            "account.create",
+            As::Nobody,
+            &self.entry(&named(name), &format!("device-{name}")),
+        )
+        .ok()
     }
 
     pub fn guest(&self, install_id: &str) -> Answer {
-        self.call("account.create", As::Nobody, &self.entry(&json!({"kind": "guest"}), install_id)).ok()
+        self.call(
+            "account.create",
+            As::Nobody,
+            &self.entry(&json!({"kind": "guest"}), install_id),
+        )
+        .ok()
     }
 
     pub fn log_in(&self, name: &str, install_id: &str) -> Answer {
@@ -274,7 +357,14 @@ impl Api {
 
     /// Changes settings of the world's game.
     pub fn set_game(&self, change: &Value) {
-        self.call_at("game.update", &[&self.world.game_id.to_string()], "", As::Nobody, change).ok();
+        self.call_at(
+            "game.update",
+            &[&self.world.game_id.to_string()],
+            "",
+            As::Nobody,
+            change,
+        )
+        .ok();
     }
 }
 

@@ -62,7 +62,12 @@ scenarios![
 ];
 
 /// Codes that need a real connection; their cases are in `web/src/listener`.
-const ON_CONNECTIONS: &[&str] = &["request.malformed", "request.timeout", "connection.limit", "peer.forbidden"];
+const ON_CONNECTIONS: &[&str] = &[
+    "request.malformed",
+    "request.timeout",
+    "connection.limit",
+    "peer.forbidden",
+];
 /// Codes whose cases are unit tests of the domain, because no request of the running product leads to them on purpose:
 /// the start is not finished (nothing listens yet), or the engine's commit is in doubt (the process ends).
 const IN_THE_DOMAIN: &[&str] = &["platform.not_ready", "store.outcome_unknown"];
@@ -93,12 +98,21 @@ fn every_route_and_every_error_code_has_a_case() {
             missing.insert(format!("no case for {code}"));
         }
     }
-    assert!(missing.is_empty(), "add cases to tests/api:\n{}", missing.into_iter().collect::<Vec<_>>().join("\n"));
+    assert!(
+        missing.is_empty(),
+        "add cases to tests/api:\n{}",
+        missing.into_iter().collect::<Vec<_>>().join("\n")
+    );
 }
 
 #[test]
 fn the_coverage_test_can_fail() {
-    let undocumented = seawall_domain::codes::CODES.iter().any(|code| ON_CONNECTIONS.contains(&code.name));
+    let undocumented = seawall_domain::codes::CODES
+        .iter()
+        .any(|code| ON_CONNECTIONS.contains(&code.name));
     assert!(!undocumented, "the exceptions are the transport's");
-    assert!(Seen::default().take().is_empty(), "nothing is covered before anything ran");
+    assert!(
+        Seen::default().take().is_empty(),
+        "nothing is covered before anything ran"
+    );
 }

@@ -20,13 +20,26 @@ pub fn four_outcomes(api: &Api) {
     assert_eq!(valid.text("/package_id"), api.world.package_id.to_string());
     api.set_game(&json!({"status": "maintenance"}));
     let denied = api.verify(&access(&login));
-    assert_eq!((denied.text("/status"), denied.text("/code")), ("denied".into(), "game.maintenance".into()));
+    assert_eq!(
+        (denied.text("/status"), denied.text("/code")),
+        ("denied".into(), "game.maintenance".into())
+    );
     api.set_game(&json!({"status": "open"}));
     assert_eq!(api.verify("rubbish").text("/status"), "invalid");
-    let subject = json!({"kind": "player", "game_id": api.world.game_id.to_string(), "player_id": login.text("/player_id")});
-    api.call("account.restrict", As::Nobody, &json!({"subject": subject, "action": "chat", "reason": "insult"})).ok();
+    let subject =
+        json!({"kind": "player", "game_id": api.world.game_id.to_string(), "player_id": login.text("/player_id")});
+    api.call(
+        "account.restrict",
+        As::Nobody,
+        &json!({"subject": subject, "action": "chat", "reason": "insult"}),
+    )
+    .ok();
     let muted = api.verify(&access(&login));
-    assert_eq!((muted.text("/status"), muted.text("/restrictions/0/reason")), ("valid".into(), "insult".into()), "chat is the game server's to enforce");
+    assert_eq!(
+        (muted.text("/status"), muted.text("/restrictions/0/reason")),
+        ("valid".into(), "insult".into()),
+        "chat is the game server's to enforce"
+    );
 }
 
 pub fn reasons_in_order(api: &Api) {
@@ -45,10 +58,22 @@ pub fn reasons_in_order(api: &Api) {
     forged.push(last);
     assert_eq!(reason(&forged, None), "forged");
     assert_eq!(reason(&token, Some("12345")), "player_mismatch");
-    assert_eq!(reason(&token, Some(&login.text("/player_id"))), "", "the right player is valid");
-    let game = api.call("game.create", As::Nobody, &json!({"realm_id": "1", "name": "Other", "settings": {}})).ok();
+    assert_eq!(
+        reason(&token, Some(&login.text("/player_id"))),
+        "",
+        "the right player is valid"
+    );
+    let game = api
+        .call(
+            "game.create",
+            As::Nobody,
+            &json!({"realm_id": "1", "name": "Other", "settings": {}}),
+        )
+        .ok();
     let package = json!({"name": "p", "platform": "ios", "channel_id": "", "agent_id": "", "site_id": "", "bundle_id": "", "channel_params": {}});
-    let package = api.call_at("package.create", &[&game.text("/game_id")], "", As::Nobody, &package).ok();
+    let package = api
+        .call_at("package.create", &[&game.text("/game_id")], "", As::Nobody, &package)
+        .ok();
     let mut body = api.entry(&crate::client::named("ida"), "phone");
     body["game_id"] = json!(game.text("/game_id"));
     body["client"]["package_id"] = json!(package.text("/package_id"));
@@ -58,28 +83,67 @@ pub fn reasons_in_order(api: &Api) {
     assert_eq!(reason(&token, None), "expired");
     let fresh = api.log_in("ida", "device-ida").ok();
     api.log_in("ida", "device-ida").ok();
-    assert_eq!(reason(&access(&fresh), Some("12345")), "replaced", "the first match wins");
+    assert_eq!(
+        reason(&access(&fresh), Some("12345")),
+        "replaced",
+        "the first match wins"
+    );
 }
 
 pub fn batches(api: &Api) {
     let (a, b) = (api.register("batch-a"), api.register("batch-b"));
-    let answer = api.call("session.verify_batch", As::Server, &json!({"tokens": [access(&b), "rubbish", access(&a)]})).ok();
+    let answer = api
+        .call(
+            "session.verify_batch",
+            As::Server,
+            &json!({"tokens": [access(&b), "rubbish", access(&a)]}),
+        )
+        .ok();
     let results = answer.body["results"].as_array().cloned().unwrap_or_default();
-    assert_eq!(results.iter().map(|result| result["status"].as_str().unwrap_or_default()).collect::<Vec<_>>(), ["valid", "invalid", "valid"]);
+    assert_eq!(
+        results
+            .iter()
+            .map(|result| result["status"].as_str().unwrap_or_default())
+            .collect::<Vec<_>>(),
+        ["valid", "invalid", "valid"]
+    );
     assert_eq!(results[0]["player_id"], b.body["player_id"]);
     assert_eq!(results[2]["player_id"], a.body["player_id"]);
     let many: Vec<String> = (0..501).map(|_| "x".to_owned()).collect();
-    assert!(api.call("session.verify_batch", As::Server, &json!({"tokens": many})).status >= 400, "500 at most");
+    assert!(
+        api.call("session.verify_batch", As::Server, &json!({"tokens": many}))
+            .status
+            >= 400,
+        "500 at most"
+    );
     let most: Vec<String> = (0..500).map(|_| access(&a)).collect();
-    assert_eq!(api.call("session.verify_batch", As::Server, &json!({"tokens": most})).ok().body["results"].as_array().map(Vec::len), Some(500));
+    assert_eq!(
+        api.call("session.verify_batch", As::Server, &json!({"tokens": most}))
+            .ok()
+            .body["results"]
+            .as_array()
+            .map(Vec::len),
+        Some(500)
+    );
 }
 
 /// A signed call with something changed after signing.
 fn tampered(api: &Api, op: &str, change: impl FnOnce(&mut http::Request<bytes::Bytes>)) -> Answer {
     let route = seawall_web::routes::find(op).expect("a route");
     let body = route.request_example.unwrap_or("{}").as_bytes().to_vec();
-    let headers = if op == "player.logout" { vec![("idempotency-key", nonce())] } else { Vec::new() };
-    let mut request = api.request(&Ask { op, path: Vec::new(), query: String::new(), who: As::Server, body, headers });
+    let headers = if op == "player.logout" {
+        vec![("idempotency-key", nonce())]
+    } else {
+        Vec::new()
+    };
+    let mut request = api.request(&Ask {
+        op,
+        path: Vec::new(),
+        query: String::new(),
+        who: As::Server,
+        body,
+        headers,
+    });
     change(&mut request);
     api.send(op, request)
 }
@@ -90,18 +154,38 @@ pub fn signatures(api: &Api) {
             let value = http::HeaderValue::from_str(value).expect("a header");
             tampered(api, op, |request| drop(request.headers_mut().insert(name, value)))
         };
-        for name in ["seawall-key-id", "seawall-timestamp", "seawall-nonce", "seawall-signature"] {
+        for name in [
+            "seawall-key-id",
+            "seawall-timestamp",
+            "seawall-nonce",
+            "seawall-signature",
+        ] {
             tampered(api, op, |request| drop(request.headers_mut().remove(name))).refused("signature.missing");
         }
         set("seawall-key-id", "999999").refused("signature.key_unknown");
         set("seawall-timestamp", "1000000000").refused("signature.skewed");
         set("seawall-signature", &"0".repeat(64)).refused("signature.invalid");
-        tampered(api, op, |request| *request.body_mut() = bytes::Bytes::from_static(b"{\"token\": \"another\"}")).refused("signature.invalid");
-        tampered(api, op, |request| *request.uri_mut() = format!("{}?a=b", request.uri()).parse().expect("a uri")).refused("signature.invalid");
+        tampered(api, op, |request| {
+            *request.body_mut() = bytes::Bytes::from_static(b"{\"token\": \"another\"}")
+        })
+        .refused("signature.invalid");
+        tampered(api, op, |request| {
+            *request.uri_mut() = format!("{}?a=b", request.uri()).parse().expect("a uri")
+        })
+        .refused("signature.invalid");
     }
     let login = api.register("nora");
-    let body = json!({"game_id": api.world.game_id.to_string(), "player_id": login.text("/player_id")}).to_string().into_bytes();
-    let ask = Ask { op: "player.logout", path: Vec::new(), query: String::new(), who: As::Server, body, headers: vec![("idempotency-key", nonce())] };
+    let body = json!({"game_id": api.world.game_id.to_string(), "player_id": login.text("/player_id")})
+        .to_string()
+        .into_bytes();
+    let ask = Ask {
+        op: "player.logout",
+        path: Vec::new(),
+        query: String::new(),
+        who: As::Server,
+        body,
+        headers: vec![("idempotency-key", nonce())],
+    };
     let request = api.request(&ask);
     api.send("player.logout", request.clone()).ok();
     api.send("player.logout", request).refused("signature.replayed");
@@ -111,8 +195,17 @@ pub fn a_player_is_logged_out(api: &Api) {
     let login = api.register("kim");
     let game_id = api.world.game_id.to_string();
     let logout = |game_id: &str, player_id: &str, key: &str| {
-        let body = json!({"game_id": game_id, "player_id": player_id}).to_string().into_bytes();
-        api.ask(&Ask { op: "player.logout", path: Vec::new(), query: String::new(), who: As::Server, body, headers: vec![("idempotency-key", key.to_owned())] })
+        let body = json!({"game_id": game_id, "player_id": player_id})
+            .to_string()
+            .into_bytes();
+        api.ask(&Ask {
+            op: "player.logout",
+            path: Vec::new(),
+            query: String::new(),
+            who: As::Server,
+            body,
+            headers: vec![("idempotency-key", key.to_owned())],
+        })
     };
     let player = login.text("/player_id");
     let first = logout(&game_id, &player, "kick-1").ok();
@@ -120,7 +213,11 @@ pub fn a_player_is_logged_out(api: &Api) {
     let fresh = api.log_in("kim", "device-kim").ok();
     let repeat = logout(&game_id, &player, "kick-1").ok();
     assert_eq!(repeat.body, first.body, "the same answer");
-    assert_eq!(api.verify(&access(&fresh)).text("/status"), "valid", "a repeat has no second effect");
+    assert_eq!(
+        api.verify(&access(&fresh)).text("/status"),
+        "valid",
+        "a repeat has no second effect"
+    );
     logout(&game_id, "123456", "kick-1").refused("idempotency.mismatch");
     logout(&game_id, "123456", "kick-2").refused("account.unknown");
     logout("424242", &player, "kick-3").refused("game.forbidden");

@@ -25,10 +25,20 @@ fn disk() -> Disk {
 
 /// Runs the CLI against the data directory (over the admin socket while a server runs).
 fn cli(data: &std::path::Path, arguments: &[&str]) -> (i32, Value, String) {
-    let output = Command::new(binary().unwrap()).args(arguments).args(["--json", "--data"]).arg(data).stdin(Stdio::null()).output().unwrap();
+    let output = Command::new(binary().unwrap())
+        .args(arguments)
+        .args(["--json", "--data"])
+        .arg(data)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code().unwrap_or(-1), serde_json::from_str(text.lines().last().unwrap_or("null")).unwrap_or(Value::Null), text + &errors)
+    (
+        output.status.code().unwrap_or(-1),
+        serde_json::from_str(text.lines().last().unwrap_or("null")).unwrap_or(Value::Null),
+        text + &errors,
+    )
 }
 
 struct Player {
@@ -43,7 +53,12 @@ fn register(client: &Client, name: &str) -> Option<Player> {
     let credential = json!({"kind": "username", "username": name, "password": format!("{name}-secret")});
     let answer: Answer = client.login("/sdk/v1/accounts", name, &credential).ok()?;
     if answer.status != 201 {
-        assert!(answer.status >= 500, "registration of {name} answered {} {}", answer.status, answer.body);
+        assert!(
+            answer.status >= 500,
+            "registration of {name} answered {} {}",
+            answer.status,
+            answer.body
+        );
         return None;
     }
     Some(Player {
@@ -62,7 +77,9 @@ fn write_until_cut(client: &Client, prefix: &str, stop: &AtomicBool, done: &Atom
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let Some(mut player) = register(client, &format!("{prefix}x{number}")) else { continue };
+        let Some(mut player) = register(client, &format!("{prefix}x{number}")) else {
+            continue;
+        };
         if number % 3 == 0 {
             let answer = client.sdk("/sdk/v1/sessions/logout", Some(&player.access), &json!({}));
             match answer {
@@ -84,7 +101,13 @@ fn check(client: &Client, players: &[Player]) {
         let verified = client.verify(&player.access).unwrap();
         assert_eq!(verified.status, 200, "{}", verified.body);
         let expected = if player.logged_out { "invalid" } else { "valid" };
-        assert_eq!(verified.text("/status"), expected, "player {} after the crash: {}", player.name, verified.body);
+        assert_eq!(
+            verified.text("/status"),
+            expected,
+            "player {} after the crash: {}",
+            player.name,
+            verified.body
+        );
         if player.logged_out {
             assert_eq!(verified.text("/reason"), "revoked");
         } else {
@@ -93,11 +116,23 @@ fn check(client: &Client, players: &[Player]) {
     }
     // Logging in costs a password hash; a few by name, and a few refreshes, stand for all.
     for player in players.iter().filter(|player| !player.logged_out).take(5) {
-        let refreshed = client.sdk("/sdk/v1/sessions/refresh", None, &json!({"refresh_token": player.refresh})).unwrap();
+        let refreshed = client
+            .sdk(
+                "/sdk/v1/sessions/refresh",
+                None,
+                &json!({"refresh_token": player.refresh}),
+            )
+            .unwrap();
         assert_eq!(refreshed.status, 200, "{}", refreshed.body);
-        let credential = json!({"kind": "username", "username": player.name, "password": format!("{}-secret", player.name)});
+        let credential =
+            json!({"kind": "username", "username": player.name, "password": format!("{}-secret", player.name)});
         let login = client.login("/sdk/v1/sessions", "another-device", &credential).unwrap();
-        assert_eq!((login.status, login.text("/account_id")), (200, player.account_id.as_str()), "{}", login.body);
+        assert_eq!(
+            (login.status, login.text("/account_id")),
+            (200, player.account_id.as_str()),
+            "{}",
+            login.body
+        );
     }
 }
 
@@ -129,7 +164,10 @@ fn acknowledged_registrations_and_logouts_survive_kill_9() {
     }
     let server = Server::start(&disk.data).unwrap();
     check(&server.client(), &everyone.lock().unwrap());
-    assert!(server.stop(Duration::from_secs(60)).unwrap(), "a clean stop leaves with success");
+    assert!(
+        server.stop(Duration::from_secs(60)).unwrap(),
+        "a clean stop leaves with success"
+    );
     let (code, report, text) = cli(&disk.data, &["db", "verify"]);
     assert_eq!(code, 0, "{text}");
     assert!(report.is_object(), "{text}");
@@ -140,12 +178,29 @@ fn a_restriction_that_was_acknowledged_survives_kill_9() {
     let disk = disk();
     let server = Server::start(&disk.data).unwrap();
     let player = register(&server.client(), "restricted1").unwrap();
-    let (code, _, text) = cli(&disk.data, &["account", "restrict", "--account", &player.account_id, "--action", "login", "--reason", "cheating"]);
+    let (code, _, text) = cli(
+        &disk.data,
+        &[
+            "account",
+            "restrict",
+            "--account",
+            &player.account_id,
+            "--action",
+            "login",
+            "--reason",
+            "cheating",
+        ],
+    );
     assert_eq!(code, 0, "{text}");
     server.kill().unwrap();
     let server = Server::start(&disk.data).unwrap();
     let verified = server.client().verify(&player.access).unwrap();
-    assert_eq!((verified.text("/status"), verified.text("/code")), ("denied", "account.restricted"), "{}", verified.body);
+    assert_eq!(
+        (verified.text("/status"), verified.text("/code")),
+        ("denied", "account.restricted"),
+        "{}",
+        verified.body
+    );
 }
 
 #[test]
@@ -153,10 +208,25 @@ fn an_import_killed_in_the_middle_resumes_and_equals_an_undisturbed_one() {
     const COUNT: u64 = 60_000;
     let disk = disk();
     let file = disk.data.with_extension("ndjson");
-    write(Plan { count: COUNT, first_uid: 1000, seed: 3, csv: false }, &mut std::fs::File::create(&file).map(std::io::BufWriter::new).unwrap()).unwrap();
+    write(
+        Plan {
+            count: COUNT,
+            first_uid: 1000,
+            seed: 3,
+            csv: false,
+        },
+        &mut std::fs::File::create(&file).map(std::io::BufWriter::new).unwrap(),
+    )
+    .unwrap();
     let pepper = disk.data.with_extension("pepper");
     std::fs::write(&pepper, seawall_tests::accounts::PEPPER).unwrap();
-    let arguments = ["account", "import", file.to_str().unwrap(), "--pepper-file", pepper.to_str().unwrap()];
+    let arguments = [
+        "account",
+        "import",
+        file.to_str().unwrap(),
+        "--pepper-file",
+        pepper.to_str().unwrap(),
+    ];
 
     let mut server = Server::start(&disk.data).unwrap();
     for _ in 0..2 {
@@ -185,7 +255,11 @@ fn an_import_killed_in_the_middle_resumes_and_equals_an_undisturbed_one() {
         let login = client.login("/sdk/v1/sessions", "device", &credential).unwrap();
         let banned = login.status == 403;
         assert!(login.status == 200 || banned, "{uid}: {}", login.body);
-        assert!(banned || login.text("/player_id") == uid.to_string(), "the uid stays the player id: {}", login.body);
+        assert!(
+            banned || login.text("/player_id") == uid.to_string(),
+            "the uid stays the player id: {}",
+            login.body
+        );
     }
     let (code, again, text) = cli(&disk.data, &arguments);
     assert_eq!(code, 0, "{text}");

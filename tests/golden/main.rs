@@ -16,16 +16,32 @@ fn records_are_encoded_as_released() {
     let now: Vec<String> = samples()
         .expect("every record can be encoded")
         .iter()
-        .map(|sample| format!("{} {} {} {}", sample.number, sample.table, hex(&sample.key), hex(&sample.value)))
+        .map(|sample| {
+            format!(
+                "{} {} {} {}",
+                sample.number,
+                sample.table,
+                hex(&sample.key),
+                hex(&sample.value)
+            )
+        })
         .collect();
     let released = golden("records-1.txt");
     let released: Vec<&str> = released.lines().filter(|line| !line.starts_with('#')).collect();
-    assert_eq!(now, released, "an encoding changed; what the code writes now:\n{}\n", now.join("\n"));
+    assert_eq!(
+        now,
+        released,
+        "an encoding changed; what the code writes now:\n{}\n",
+        now.join("\n")
+    );
 }
 
 #[test]
 fn every_table_has_a_sample() {
     let sampled: Vec<u16> = samples().expect("samples").iter().map(|sample| sample.number).collect();
-    let tables: Vec<u16> = seawall_domain::tables::TABLES.iter().map(|table| table.number).collect();
+    let tables: Vec<u16> = seawall_domain::tables::TABLES
+        .iter()
+        .map(|table| table.number)
+        .collect();
     assert_eq!(sampled, tables);
 }

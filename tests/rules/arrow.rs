@@ -14,32 +14,59 @@ fn dependencies(manifest: &str) -> Vec<String> {
             found.push(name.trim().to_owned());
         }
     }
-    assert!(!found.is_empty(), "{manifest} names no dependency; is the parser still right?");
+    assert!(
+        !found.is_empty(),
+        "{manifest} names no dependency; is the parser still right?"
+    );
     found
 }
 
 fn assert_absent(manifest: &str, forbidden: &[&str]) {
-    let bad: Vec<_> = dependencies(manifest).into_iter().filter(|name| forbidden.contains(&name.as_str())).collect();
-    assert!(bad.is_empty(), "{manifest} must not depend on {bad:?}; see appliance/ARCHITECTURE.md, the arrow");
+    let bad: Vec<_> = dependencies(manifest)
+        .into_iter()
+        .filter(|name| forbidden.contains(&name.as_str()))
+        .collect();
+    assert!(
+        bad.is_empty(),
+        "{manifest} must not depend on {bad:?}; see appliance/ARCHITECTURE.md, the arrow"
+    );
 }
 
-const RUNTIME_AND_NETWORK: &[&str] = &["tokio", "hyper", "hyper-util", "axum", "tower", "http", "rustls", "tokio-rustls"];
+const RUNTIME_AND_NETWORK: &[&str] = &[
+    "tokio",
+    "hyper",
+    "hyper-util",
+    "axum",
+    "tower",
+    "http",
+    "rustls",
+    "tokio-rustls",
+];
 
 #[test]
 fn storage_knows_nobody() {
-    assert_absent("storage/Cargo.toml", &["seawall-domain", "seawall-web", "seawall-appliance"]);
+    assert_absent(
+        "storage/Cargo.toml",
+        &["seawall-domain", "seawall-web", "seawall-appliance"],
+    );
     assert_absent("storage/Cargo.toml", RUNTIME_AND_NETWORK);
 }
 
 #[test]
 fn domain_knows_only_storage() {
-    assert_absent("appliance/domain/Cargo.toml", &["seawall-web", "seawall-appliance", "rocksdb", "redb", "getrandom"]);
+    assert_absent(
+        "appliance/domain/Cargo.toml",
+        &["seawall-web", "seawall-appliance", "rocksdb", "redb", "getrandom"],
+    );
     assert_absent("appliance/domain/Cargo.toml", RUNTIME_AND_NETWORK);
 }
 
 #[test]
 fn web_knows_no_tables() {
-    assert_absent("web/Cargo.toml", &["seawall-storage", "seawall-appliance", "rocksdb", "redb"]);
+    assert_absent(
+        "web/Cargo.toml",
+        &["seawall-storage", "seawall-appliance", "rocksdb", "redb"],
+    );
 }
 
 #[test]
@@ -49,12 +76,20 @@ fn time_and_chance_are_arguments() {
         let below_appliance = !source.name().starts_with("appliance/src");
         for (number, line) in source.text.lines().take(source.lines_without_tests()).enumerate() {
             let code = line.split("//").next().unwrap_or_default();
-            if below_appliance && ["SystemTime::now", "getrandom::", "rand::rng", "thread_rng"].iter().any(|word| code.contains(word)) {
+            if below_appliance
+                && ["SystemTime::now", "getrandom::", "rand::rng", "thread_rng"]
+                    .iter()
+                    .any(|word| code.contains(word))
+            {
                 bad.push(format!("{}:{}: {}", source.name(), number + 1, line.trim()));
             }
         }
     }
-    assert!(bad.is_empty(), "take them from the ports (domain/src/ports.rs):\n{}", bad.join("\n"));
+    assert!(
+        bad.is_empty(),
+        "take them from the ports (domain/src/ports.rs):\n{}",
+        bad.join("\n")
+    );
 }
 
 #[test]
@@ -80,7 +115,14 @@ fn unsafe_has_a_decision_record() {
         .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok())
         .collect();
     for source in product_sources() {
-        let uses = source.text.lines().any(|line| line.contains("allow(unsafe_code") || line.contains("expect(unsafe_code"));
-        assert!(!uses || records.contains(&source.name()), "{} uses unsafe; name the file in a decision record", source.name());
+        let uses = source
+            .text
+            .lines()
+            .any(|line| line.contains("allow(unsafe_code") || line.contains("expect(unsafe_code"));
+        assert!(
+            !uses || records.contains(&source.name()),
+            "{} uses unsafe; name the file in a decision record",
+            source.name()
+        );
     }
 }

@@ -19,7 +19,11 @@ impl Functions<'_> {
     fn check(&mut self, name: &syn::Ident, block: &syn::Block) {
         let lines = block.span().end().line - block.span().start().line + 1;
         if lines > self.max {
-            self.too_long.push(format!("{}:{}: fn {name} has {lines} lines", self.source.name(), block.span().start().line));
+            self.too_long.push(format!(
+                "{}:{}: fn {name} has {lines} lines",
+                self.source.name(),
+                block.span().start().line
+            ));
         }
     }
 }
@@ -42,8 +46,15 @@ impl<'ast> Visit<'ast> for Functions<'_> {
 
 fn too_long(max: usize, of: impl Fn(&Source) -> bool) -> Vec<String> {
     let mut found = Vec::new();
-    for source in product_sources().iter().filter(|source| !source.is_test() && of(source)) {
-        let mut functions = Functions { source, max, too_long: Vec::new() };
+    for source in product_sources()
+        .iter()
+        .filter(|source| !source.is_test() && of(source))
+    {
+        let mut functions = Functions {
+            source,
+            max,
+            too_long: Vec::new(),
+        };
         functions.visit_file(&source.file);
         found.append(&mut functions.too_long);
     }
@@ -63,13 +74,21 @@ fn files_are_short() {
 #[test]
 fn functions_are_short() {
     let long = too_long(FUNCTION_MAX_LINES, |_| true);
-    assert!(long.is_empty(), "give the parts names of their own:\n{}", long.join("\n"));
+    assert!(
+        long.is_empty(),
+        "give the parts names of their own:\n{}",
+        long.join("\n")
+    );
 }
 
 #[test]
 fn handlers_are_boring() {
     let long = too_long(HANDLER_MAX_LINES, |source| source.name().contains("web/src/handlers"));
-    assert!(long.is_empty(), "a handler decodes, calls one verb, encodes:\n{}", long.join("\n"));
+    assert!(
+        long.is_empty(),
+        "a handler decodes, calls one verb, encodes:\n{}",
+        long.join("\n")
+    );
 }
 
 #[test]
@@ -79,14 +98,26 @@ fn every_file_says_what_it_is_for() {
         .filter(|source| !source.is_test() && !source.text.trim_start().starts_with("//!"))
         .map(Source::name)
         .collect();
-    assert!(silent.is_empty(), "begin these with a module doc (//!):\n{}", silent.join("\n"));
+    assert!(
+        silent.is_empty(),
+        "begin these with a module doc (//!):\n{}",
+        silent.join("\n")
+    );
 }
 
 #[test]
 fn the_rule_sees_a_long_function() {
     let text = format!("//! x\nfn long() {{\n{}}}\n", "let _ = 1;\n".repeat(FUNCTION_MAX_LINES));
-    let source = Source { path: "x.rs".into(), file: syn::parse_file(&text).expect("valid"), text };
-    let mut functions = Functions { source: &source, max: FUNCTION_MAX_LINES, too_long: Vec::new() };
+    let source = Source {
+        path: "x.rs".into(),
+        file: syn::parse_file(&text).expect("valid"),
+        text,
+    };
+    let mut functions = Functions {
+        source: &source,
+        max: FUNCTION_MAX_LINES,
+        too_long: Vec::new(),
+    };
     functions.visit_file(&source.file);
     assert_eq!(functions.too_long.len(), 1);
 }

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 /// Root of the repository.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lies in the root").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests lies in the root")
+        .to_path_buf()
 }
 
 /// A source file of the product (not of the suites).
@@ -16,7 +19,11 @@ pub struct Source {
 
 impl Source {
     pub fn name(&self) -> String {
-        self.path.strip_prefix(root()).unwrap_or(&self.path).display().to_string()
+        self.path
+            .strip_prefix(root())
+            .unwrap_or(&self.path)
+            .display()
+            .to_string()
     }
 
     /// Files that hold only tests: `tests.rs`, or anything below a `tests` folder.
@@ -26,7 +33,10 @@ impl Source {
 
     /// The lines in front of the file's test module.
     pub fn lines_without_tests(&self) -> usize {
-        self.text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count()
+        self.text
+            .lines()
+            .take_while(|line| !line.starts_with("#[cfg(test)]"))
+            .count()
     }
 }
 
@@ -43,7 +53,10 @@ pub fn product_sources() -> Vec<Source> {
             }
         }
     }
-    assert!(found.len() > 20, "the walk found almost nothing; the rule would be empty");
+    assert!(
+        found.len() > 20,
+        "the walk found almost nothing; the rule would be empty"
+    );
     found
 }
 
@@ -51,6 +64,11 @@ pub fn product_sources() -> Vec<Source> {
 pub fn is_cfg_test(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")
-            && attribute.meta.require_list().is_ok_and(|list| list.tokens.to_string().split([',', '(', ')', ' ']).any(|word| word == "test"))
+            && attribute.meta.require_list().is_ok_and(|list| {
+                list.tokens
+                    .to_string()
+                    .split([',', '(', ')', ' '])
+                    .any(|word| word == "test")
+            })
     })
 }

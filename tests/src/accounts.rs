@@ -59,8 +59,15 @@ pub fn username(uid: u64) -> String {
 #[must_use]
 pub fn recipe(uid: u64) -> &'static str {
     let slow = RECIPES.len() as u64 - CHEAP;
-    let place = if uid % SLOW_EVERY < slow { CHEAP + uid % SLOW_EVERY } else { uid % CHEAP };
-    RECIPES.get(usize::try_from(place).unwrap_or(0)).copied().unwrap_or("md5(password)")
+    let place = if uid % SLOW_EVERY < slow {
+        CHEAP + uid % SLOW_EVERY
+    } else {
+        uid % CHEAP
+    };
+    RECIPES
+        .get(usize::try_from(place).unwrap_or(0))
+        .copied()
+        .unwrap_or("md5(password)")
 }
 
 /// Spreads a counter over 64 bits (the finaliser of splitmix64), so that equal seeds give equal files.
@@ -129,7 +136,12 @@ pub fn hash(recipe: &str, password: &str, salt: &str) -> io::Result<String> {
         "bcrypt" => bcrypt::hash(password, 4).map_err(io::Error::other)?,
         "phpass" => phpass(password, 8, salt),
         "argon2" => argon2(password, salt)?,
-        other => return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("unknown recipe {other}"))),
+        other => {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("unknown recipe {other}"),
+            ));
+        }
     })
 }
 
@@ -152,26 +164,41 @@ fn write_line(plan: Plan, uid: u64, out: &mut impl Write) -> io::Result<()> {
     let salt = &hex(&chance.to_be_bytes())[..8];
     let recipe = recipe(uid);
     let hash = hash(recipe, &password(uid), salt)?;
-    let phone = if chance % 10 < 6 { format!("+861{:010}", uid % 10_000_000_000) } else { String::new() };
-    let (channel, channel_uid) = if chance % 10 >= 7 { (chance % 40 + 1, format!("c{uid}")) } else { (0, String::new()) };
+    let phone = if chance % 10 < 6 {
+        format!("+861{:010}", uid % 10_000_000_000)
+    } else {
+        String::new()
+    };
+    let (channel, channel_uid) = if chance % 10 >= 7 {
+        (chance % 40 + 1, format!("c{uid}"))
+    } else {
+        (0, String::new())
+    };
     let register_at = 1_400_000_000_000 + chance % 360_000_000_000;
     let changed_at = register_at + chance % 10_000_000_000;
     let [a, b, c, ..] = chance.to_be_bytes();
     let ip = format!("10.{a}.{b}.{c}");
     let device = hex(&spread(plan.seed ^ 1, uid).to_be_bytes());
     let (agent, site, vip) = (chance % 90, chance % 500, chance % 13);
-    let banned = chance % 1000 == 0;
+    let banned = chance.is_multiple_of(1000);
     let reason = if banned { "cheating" } else { "" };
     let username = username(uid);
     if plan.csv {
-        let channel = if channel == 0 { String::new() } else { channel.to_string() };
+        let channel = if channel == 0 {
+            String::new()
+        } else {
+            channel.to_string()
+        };
         writeln!(
             out,
             "{uid},{username},{hash},{salt},{recipe},{phone},{channel},{channel_uid},{register_at},{ip},{device},{agent},{site},{},{reason},{changed_at},{vip},{changed_at}",
             u8::from(banned)
         )
     } else {
-        write!(out, r#"{{"uid":{uid},"username":"{username}","password":"{hash}","salt":"{salt}","password_recipe":"{recipe}""#)?;
+        write!(
+            out,
+            r#"{{"uid":{uid},"username":"{username}","password":"{hash}","salt":"{salt}","password_recipe":"{recipe}""#
+        )?;
         if !phone.is_empty() {
             write!(out, r#","phone":"{phone}""#)?;
         }
@@ -200,10 +227,20 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_file_and_every_recipe_appears() {
-        let plan = Plan { count: 2000, first_uid: 1, seed: 7, csv: false };
+        let plan = Plan {
+            count: 2000,
+            first_uid: 1,
+            seed: 7,
+            csv: false,
+        };
         let (once, twice) = (text(plan), text(plan));
         // bcrypt draws its own salt; everything else is a function of the seed.
-        let stable = |text: &str| text.lines().filter(|line| !line.contains("bcrypt")).map(str::to_owned).collect::<Vec<_>>();
+        let stable = |text: &str| {
+            text.lines()
+                .filter(|line| !line.contains("bcrypt"))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(stable(&once), stable(&twice));
         for recipe in RECIPES {
             assert!(once.contains(&format!("\"{recipe}\"")), "{recipe} is missing");
@@ -215,7 +252,12 @@ mod tests {
 
     #[test]
     fn csv_has_as_many_fields_as_columns() {
-        let text = text(Plan { count: 100, first_uid: 1, seed: 7, csv: true });
+        let text = text(Plan {
+            count: 100,
+            first_uid: 1,
+            seed: 7,
+            csv: true,
+        });
         for line in text.lines().filter(|line| !line.contains("argon2")) {
             assert_eq!(line.split(',').count(), COLUMNS.split(',').count(), "{line}");
         }
@@ -224,6 +266,9 @@ mod tests {
     #[test]
     fn phpass_gives_the_published_vector() {
         // The vector of Openwall's own test program.
-        assert_eq!(phpass("test12345", 11, "IQRaTwmf"), "$P$9IQRaTwmfeRo7ud9Fh4E2PdI0S3r.L0");
+        assert_eq!(
+            phpass("test12345", 11, "IQRaTwmf"),
+            "$P$9IQRaTwmfeRo7ud9Fh4E2PdI0S3r.L0"
+        );
     }
 }

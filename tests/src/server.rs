@@ -21,7 +21,10 @@ pub fn binary() -> Result<PathBuf, Failure> {
         return Ok(path.into());
     }
     let here = std::env::current_exe()?;
-    let path = here.ancestors().map(|folder| folder.join("seawall")).find(|path| path.is_file());
+    let path = here
+        .ancestors()
+        .map(|folder| folder.join("seawall"))
+        .find(|path| path.is_file());
     path.ok_or_else(|| "build the binary first: cargo build --release --bin seawall".into())
 }
 
@@ -35,7 +38,10 @@ pub struct Server {
 impl Server {
     /// Starts `seawall demo` on `data` with listeners on ports the system chooses.
     pub fn start(data: &Path) -> Result<Self, Failure> {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(data.with_extension("log"))?;
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(data.with_extension("log"))?;
         let mut child = Command::new(binary()?)
             .args(["demo", "--json", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
@@ -51,8 +57,16 @@ impl Server {
             let _ = send.send(line);
         });
         let line = receive.recv_timeout(START_MAX);
-        let mut server = Self { child, facts: Value::Null };
-        server.facts = serde_json::from_str(&line?).map_err(|e| format!("demo --json printed no JSON line: {e}; see {}", data.with_extension("log").display()))?;
+        let mut server = Self {
+            child,
+            facts: Value::Null,
+        };
+        server.facts = serde_json::from_str(&line?).map_err(|e| {
+            format!(
+                "demo --json printed no JSON line: {e}; see {}",
+                data.with_extension("log").display()
+            )
+        })?;
         Ok(server)
     }
 
@@ -91,7 +105,13 @@ impl Server {
     /// A client of this server.
     #[must_use]
     pub fn client(&self) -> Client {
-        Client::new(self.fact("plain_url"), self.fact("game_id"), self.fact("package_id"), self.fact("key_id"), self.fact("secret"))
+        Client::new(
+            self.fact("plain_url"),
+            self.fact("game_id"),
+            self.fact("package_id"),
+            self.fact("key_id"),
+            self.fact("secret"),
+        )
     }
 }
 
@@ -135,7 +155,9 @@ impl Client {
     /// A client of `base`, e.g. `http://127.0.0.1:8080`.
     #[must_use]
     pub fn new(base: &str, game_id: &str, package_id: &str, key_id: &str, secret: &str) -> Self {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(30)));
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(30)));
         Self {
             agent: config.build().into(),
             base: base.trim_end_matches('/').to_owned(),
@@ -148,7 +170,10 @@ impl Client {
 
     /// POST as a player's client.
     pub fn sdk(&self, path: &str, bearer: Option<&str>, body: &Value) -> Result<Answer, Failure> {
-        let mut request = self.agent.post(format!("{}{path}", self.base)).header("content-type", "application/json");
+        let mut request = self
+            .agent
+            .post(format!("{}{path}", self.base))
+            .header("content-type", "application/json");
         if let Some(token) = bearer {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -157,7 +182,12 @@ impl Client {
 
     /// GET as a player's client.
     pub fn get(&self, path: &str, bearer: &str) -> Result<Answer, Failure> {
-        answer(self.agent.get(format!("{}{path}", self.base)).header("authorization", format!("Bearer {bearer}")).call()?)
+        answer(
+            self.agent
+                .get(format!("{}{path}", self.base))
+                .header("authorization", format!("Bearer {bearer}"))
+                .call()?,
+        )
     }
 
     /// The `client` object of a device.
@@ -168,7 +198,11 @@ impl Client {
 
     /// Registers or logs in.
     pub fn login(&self, path: &str, install_id: &str, credential: &Value) -> Result<Answer, Failure> {
-        self.sdk(path, None, &json!({"game_id": self.game_id, "credential": credential, "client": self.device(install_id)}))
+        self.sdk(
+            path,
+            None,
+            &json!({"game_id": self.game_id, "credential": credential, "client": self.device(install_id)}),
+        )
     }
 
     /// A signed POST as a game server.
@@ -203,11 +237,21 @@ pub fn fresh_nonce() -> String {
 fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, Failure> {
     let status = response.status().as_u16();
     let text = response.body_mut().read_to_string()?;
-    Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
+    Ok(Answer {
+        status,
+        body: serde_json::from_str(&text).unwrap_or(Value::Null),
+    })
 }
 
 /// The signature of a game server's call: HMAC-SHA256 over five lines joined by single line feeds.
-pub fn sign(secret: &str, method: &str, path: &str, timestamp: &str, nonce: &str, body: &[u8]) -> Result<String, Failure> {
+pub fn sign(
+    secret: &str,
+    method: &str,
+    path: &str,
+    timestamp: &str,
+    nonce: &str,
+    body: &[u8],
+) -> Result<String, Failure> {
     let digest = hex(&Sha256::digest(body));
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_err(|e| e.to_string())?;
     mac.update([method, path, timestamp, nonce, &digest].join("\n").as_bytes());

@@ -24,6 +24,11 @@ struct Arguments {
 
 fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
-    let plan = Plan { count: arguments.count, first_uid: arguments.first_uid, seed: arguments.seed, csv: arguments.csv };
+    let plan = Plan {
+        count: arguments.count,
+        first_uid: arguments.first_uid,
+        seed: arguments.seed,
+        csv: arguments.csv,
+    };
     write(plan, &mut BufWriter::with_capacity(1 << 20, io::stdout().lock()))
 }
