@@ -147,17 +147,20 @@ where
             is_registered = true;
             pulse.waker.register(cx.waker());
         }
-        if drain.is_closing() {
-            if drain.state() == DrainState::Closed {
-                return Poll::Ready(Some("drain_limit"));
-            }
-            if !was_told {
-                was_told = true;
-                close(connection.as_mut());
-            }
+        if drain.state() == DrainState::Closed {
+            return Poll::Ready(Some("drain_limit"));
         }
         if connection.as_mut().poll(cx).is_ready() {
             return Poll::Ready(None);
+        }
+        // Polled first, so that a request already here is taken; and a connection that was accepted and has not yet
+        // asked anything is let ask once: its answer closes it.
+        if !was_told && drain.is_closing() && pulse.may_be_closed() {
+            was_told = true;
+            close(connection.as_mut());
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
         }
         loop {
             let due = pulse.due();

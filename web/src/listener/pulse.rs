@@ -133,6 +133,11 @@ impl Pulse {
         }
     }
 
+    /// False while the first request, or the head of one, is still awaited: closing then would refuse it.
+    pub(super) fn may_be_closed(&self) -> bool {
+        !matches!(self.phase(), Phase::FirstByte | Phase::Head)
+    }
+
     /// True while no request is being worked on.
     pub(super) fn is_quiet(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) == 0

@@ -128,3 +128,34 @@ async fn a_second_signal_ends_the_wait() {
         .expect("the first drain ends too")
         .unwrap();
 }
+
+#[tokio::test]
+async fn a_connection_accepted_late_may_still_ask_once() {
+    let world = Arc::new(World::start(Limits::default(), |_| {}));
+    let mut late = world.connect().await;
+    let mut begun = world.connect().await;
+    begun.send("GET /livez HTTP/1.1\r\n").await;
+    eventually(|| world.server.open_connections() == 2, "both are accepted").await;
+    let draining = {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move {
+            world
+                .server
+                .drain(DrainConfig {
+                    lame_duck_ms: 0,
+                    limit_ms: 10_000,
+                })
+                .await
+        })
+    };
+    eventually(|| world.app.inner.drain.is_closing(), "closing").await;
+    let seen = late.get("/livez").await;
+    assert_eq!((seen.status, seen.closes()), (200, true));
+    begun.send("host: x\r\n\r\n").await;
+    assert_eq!(begun.receive().await.status, 200);
+    late.closed().await;
+    begun.closed().await;
+    // The clients let go only now: both connections linger until then.
+    drop((late, begun));
+    assert_eq!(draining.await.unwrap().cut, 0);
+}
