@@ -39,6 +39,7 @@ scenarios![
     players::accounts_deleted_on_the_old_platform,
     players::repeats_with_an_idempotency_key,
     servers::four_outcomes,
+    servers::a_sample_is_read_again,
     servers::reasons_in_order,
     servers::batches,
     servers::signatures,

@@ -42,6 +42,36 @@ pub fn four_outcomes(api: &Api) {
     );
 }
 
+pub fn a_sample_is_read_again(api: &Api) {
+    let all = api.with_limits(seawall_web::Limits {
+        verify_recheck_every: 1,
+        ..Default::default()
+    });
+    let login = all.register("rex");
+    let old = all.log_in("rex", "device-rex").ok();
+    all.log_in("rex", "device-rex").ok();
+    for token in [access(&login), access(&old), "rubbish".into()] {
+        all.verify(&token);
+    }
+    let counter = |name: &str| {
+        let text = all
+            .call("platform.metrics", As::Nobody, &serde_json::Value::Null)
+            .ok()
+            .body;
+        let line = text.as_str().and_then(|text| {
+            text.lines()
+                .find(|line| line.starts_with(&format!("{name}_total")))
+                .map(str::to_owned)
+        });
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while counter("seawall_verify_rechecked") < Some(3) {
+        assert!(std::time::Instant::now() < deadline, "the readings never ended");
+    }
+    assert_eq!(all.world.platform.counters().verify_contradicted, 0);
+}
+
 pub fn reasons_in_order(api: &Api) {
     let reason = |token: &str, player_id: Option<&str>| {
         let mut body = json!({"token": token});

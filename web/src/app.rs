@@ -30,6 +30,7 @@ use crate::listener::drain::DrainSignal;
 use crate::metrics::HttpMetrics;
 use crate::origin::{Origin, Surface};
 use crate::problem::{self, Challenge};
+use crate::recheck::Recheck;
 use crate::route::Route;
 use crate::routes::ROUTES;
 use crate::trace::{RequestId, TRACEPARENT, X_REQUEST_ID};
@@ -63,6 +64,7 @@ pub(crate) struct Inner {
     pub(crate) registry: Arc<Registry>,
     pub(crate) limits: Limits,
     pub(crate) admission: Admission,
+    pub(crate) recheck: Recheck,
     pub(crate) drain: DrainSignal,
     openapi: Mutex<HashMap<Vec<Surface>, Bytes>>,
 }
@@ -101,6 +103,7 @@ impl App {
     #[must_use]
     pub fn new(options: AppOptions) -> Self {
         let admission = Admission::new(options.limits.in_flight_max);
+        let recheck = Recheck::new(options.limits.verify_recheck_every, options.metrics.rechecked.clone());
         let inner = Arc::new(Inner {
             platform: options.platform,
             host: options.host,
@@ -110,6 +113,7 @@ impl App {
             registry: options.registry,
             limits: options.limits,
             admission,
+            recheck,
             drain: DrainSignal::default(),
             openapi: Mutex::default(),
         });

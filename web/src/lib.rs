@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod openapi;
 pub mod origin;
 pub mod problem;
+pub mod recheck;
 pub mod route;
 pub mod routes;
 mod signed;

@@ -55,6 +55,8 @@ pub struct Limits {
     pub connections_per_address_max: usize,
     /// Requests being worked on at a time; more are answered 503 at once. Health and operators are exempt.
     pub in_flight_max: usize,
+    /// One of so many token checks is read again from the store in the background; none when 0.
+    pub verify_recheck_every: u64,
 }
 
 impl Default for Limits {
@@ -71,6 +73,7 @@ impl Default for Limits {
             connections_max: 100_000,
             connections_per_address_max: 1_000,
             in_flight_max: 8_192,
+            verify_recheck_every: 1_000,
         }
     }
 }

@@ -117,6 +117,8 @@ pub struct HttpMetrics {
     pub in_flight: Gauge,
     /// Handlers that panicked; each is a defect.
     pub panics: Counter,
+    /// Token checks read again from the store.
+    pub rechecked: Counter,
     /// Failures to accept (out of descriptors, …).
     pub accept_errors: Counter,
     /// 0 serving, 1 lame duck, 2 not accepting, 3 closing, 4 closed.
@@ -147,6 +149,7 @@ impl HttpMetrics {
             no_op: handles(NO_OP),
             in_flight: Gauge::default(),
             panics: Counter::default(),
+            rechecked: Counter::default(),
             accept_errors: Counter::default(),
             drain_state: Gauge::default(),
             shed: Family::default(),
@@ -181,6 +184,11 @@ impl HttpMetrics {
             self.in_flight.clone(),
         );
         registry.register("seawall_http_panics", "Handlers that panicked", self.panics.clone());
+        registry.register(
+            "seawall_verify_rechecked",
+            "Token checks read again from the store",
+            self.rechecked.clone(),
+        );
         registry.register(
             "seawall_http_shed",
             "Requests refused before any work, by class",

@@ -19,18 +19,30 @@ use super::secret_file;
 /// Refused lines shown on the terminal; all of them go to `--report`.
 const SHOWN_BAD_LINES: usize = 20;
 
+/// Each call works for a bounded time; so many are made until the platform says that it is done.
+const FINALIZE_CALLS_MAX: usize = 10_000;
+
+async fn finalize(import: &str, client: &dyn AdminClient, out: &Output) -> Result<u8, Failure> {
+    for _ in 0..FINALIZE_CALLS_MAX {
+        let call = Ask::post(format!("/admin/v1/imports/{import}/finalize"));
+        let answer = client.call(call).await?.success()?;
+        if answer.get("finalized_at").is_some_and(Value::is_u64) {
+            out.answer(&answer, View::Record);
+            return Ok(DONE);
+        }
+    }
+    Err(Failure::Failed(
+        "the import is not finalized yet; run the same command again".into(),
+    ))
+}
+
 /// Runs the verb; answers the exit code.
 ///
 /// # Errors
 /// When the file cannot be read or the platform refuses.
 pub async fn import(flags: &ImportFlags, client: &dyn AdminClient, out: &Output) -> Result<u8, Failure> {
     if let Some(ImportVerb::Finalize { import }) = &flags.verb {
-        let answer = client
-            .call(Ask::post(format!("/admin/v1/imports/{import}/finalize")))
-            .await?
-            .success()?;
-        out.answer(&answer, View::Record);
-        return Ok(DONE);
+        return finalize(import, client, out).await;
     }
     let Some(path) = flags.file.as_deref() else {
         return Err(Failure::Usage("which file?".into()));

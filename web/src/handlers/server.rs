@@ -12,6 +12,7 @@ pub async fn session_verify(exchange: Exchange) -> Result<Answer, Error> {
     let verified = exchange
         .platform()
         .session_verify(&exchange.call, &ask.token, ask.player_id.map(|id| id.0));
+    exchange.sample(&ask.token, &verified);
     match verified {
         Verified::Unknown { code, retry_after_ms } => Err(unknown(code, retry_after_ms)),
         verified => Answer::ok(&wire::TokenStatus::from(verified)),
@@ -22,6 +23,9 @@ pub async fn session_verify(exchange: Exchange) -> Result<Answer, Error> {
 pub async fn session_verify_batch(exchange: Exchange) -> Result<Answer, Error> {
     let ask: wire::VerifyBatch = exchange.json()?;
     let verified = exchange.platform().session_verify_batch(&exchange.call, &ask.tokens)?;
+    for (token, answer) in ask.tokens.iter().zip(&verified) {
+        exchange.sample(token, answer);
+    }
     let is_unknown = |item: &Verified| matches!(item, Verified::Unknown { .. });
     match verified.first() {
         Some(Verified::Unknown { code, retry_after_ms }) if verified.iter().all(is_unknown) => {
