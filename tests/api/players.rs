@@ -395,7 +395,7 @@ pub fn accounts_deleted_on_the_old_platform(api: &Api) {
         As::Nobody,
         &json!({"refresh_token": refresh(&login)}),
     )
-    .refused("account.deleted");
+    .refused("refresh.invalid");
     api.log_in("gone", "phone").refused("account.deleted");
 }
 

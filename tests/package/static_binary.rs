@@ -69,7 +69,7 @@ fn it_runs_in_an_empty_root() {
     let root = tempfile::tempdir().unwrap();
     std::fs::copy(binary().unwrap(), root.path().join("seawall")).unwrap();
     std::fs::create_dir(root.path().join("data")).unwrap();
-    let mut child = Command::new("chroot")
+    let mut child = Command::new("/usr/sbin/chroot")
         .arg(root.path())
         .args([
             "/seawall",
