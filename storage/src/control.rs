@@ -6,9 +6,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::Disk;
 use crate::files;
 use crate::frame::Chain;
 use crate::record::{Record, decode_record, encode_record};
@@ -113,6 +115,7 @@ pub enum ControlError {
 /// The open control file.
 #[derive(Debug)]
 pub(crate) struct ControlFile {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     image: Vec<u8>,
     sequence: u64,
@@ -123,8 +126,9 @@ pub(crate) struct ControlFile {
 
 impl ControlFile {
     /// Writes a new file.
-    pub(crate) fn create(path: &Path, state: ControlState) -> Result<Self, ControlError> {
+    pub(crate) fn create(disk: &Arc<dyn Disk>, path: &Path, state: ControlState) -> Result<Self, ControlError> {
         let mut control = Self {
+            disk: Arc::clone(disk),
             path: path.to_owned(),
             image: vec![0; 2 * SLOT_BYTES],
             sequence: 0,
@@ -137,8 +141,8 @@ impl ControlFile {
     }
 
     /// Reads the newest whole slot; `None` when there is no file.
-    pub(crate) fn open(path: &Path) -> Result<Option<Self>, ControlError> {
-        let mut image = match std::fs::read(path) {
+    pub(crate) fn open(disk: &Arc<dyn Disk>, path: &Path) -> Result<Option<Self>, ControlError> {
+        let mut image = match disk.read(path) {
             Ok(image) => image,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -149,6 +153,7 @@ impl ControlFile {
         let newest = slots.into_iter().flatten().max_by_key(|(sequence, _)| *sequence);
         let (sequence, state) = newest.ok_or(ControlError::Damaged)?;
         Ok(Some(Self {
+            disk: Arc::clone(disk),
             path: path.to_owned(),
             image,
             sequence,
@@ -169,7 +174,7 @@ impl ControlFile {
             place.fill(0);
             place.iter_mut().zip(slot).for_each(|(to, from)| *to = from);
         }
-        files::replace(&self.path, &image)?;
+        files::replace(self.disk.as_ref(), &self.path, &image)?;
         self.image = image;
         self.sequence = sequence;
         Ok(())
@@ -204,8 +209,12 @@ fn parse_slot(slot: &[u8]) -> Option<(u64, ControlState)> {
 mod tests {
     use super::*;
 
+    fn host() -> Arc<dyn Disk> {
+        Arc::new(crate::disk::HostDisk)
+    }
+
     fn written(path: &Path, times: u64) -> ControlFile {
-        let mut control = ControlFile::create(path, ControlState::fresh([1; 16], [2; 16])).unwrap();
+        let mut control = ControlFile::create(&host(), path, ControlState::fresh([1; 16], [2; 16])).unwrap();
         for floor in 1..=times {
             control.state.floor_lsn = floor;
             control.write().unwrap();
@@ -217,10 +226,10 @@ mod tests {
     fn the_last_state_comes_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("control");
-        assert!(ControlFile::open(&path).unwrap().is_none());
+        assert!(ControlFile::open(&host(), &path).unwrap().is_none());
         for times in 0..5 {
             let wanted = written(&path, times).state;
-            let control = ControlFile::open(&path).unwrap().unwrap();
+            let control = ControlFile::open(&host(), &path).unwrap().unwrap();
             assert_eq!((control.state, control.repaired), (wanted, false));
             std::fs::remove_file(&path).unwrap();
         }
@@ -236,7 +245,7 @@ mod tests {
             let mut bad = good.clone();
             bad[slot * SLOT_BYTES + 30] ^= 1;
             std::fs::write(&path, &bad).unwrap();
-            let control = ControlFile::open(&path).unwrap().unwrap();
+            let control = ControlFile::open(&host(), &path).unwrap().unwrap();
             assert!(
                 control.repaired && floor.contains(&control.state.floor_lsn),
                 "{control:?}"
@@ -244,7 +253,7 @@ mod tests {
         }
         for len in [0, 7, SLOT_BYTES - 1] {
             std::fs::write(&path, &good[..len]).unwrap();
-            let opened = ControlFile::open(&path);
+            let opened = ControlFile::open(&host(), &path);
             assert!(
                 matches!(opened, Err(ControlError::Damaged)) || opened.unwrap().unwrap().repaired,
                 "cut at {len}"
@@ -253,7 +262,7 @@ mod tests {
         let mut bad = good.clone();
         bad.iter_mut().for_each(|byte| *byte ^= 0x55);
         std::fs::write(&path, &bad).unwrap();
-        assert!(matches!(ControlFile::open(&path), Err(ControlError::Damaged)));
+        assert!(matches!(ControlFile::open(&host(), &path), Err(ControlError::Damaged)));
     }
 
     #[test]
@@ -268,6 +277,9 @@ mod tests {
         assert_eq!(control.state.history[0].epoch, 500 - HISTORY_MAX as u64);
         control.state.sync_set = vec![[0; 16]; 1000];
         assert!(matches!(control.write(), Err(ControlError::TooLarge)));
-        assert_eq!(ControlFile::open(&path).unwrap().unwrap().state.sync_set.len(), 0);
+        assert_eq!(
+            ControlFile::open(&host(), &path).unwrap().unwrap().state.sync_set.len(),
+            0
+        );
     }
 }

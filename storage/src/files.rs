@@ -1,20 +1,11 @@
 //! File operations that survive a crash, in one place to be audited. A file is replaced by writing a neighbour, syncing
 //! it, renaming it over the old one and syncing the directory: after a crash the old or the new content is there, whole.
 
-use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Mode of files that hold data.
-pub(crate) const FILE_MODE: u32 = 0o600;
-/// Mode of directories that hold data.
-pub(crate) const DIR_MODE: u32 = 0o700;
-
-/// Makes the names inside a directory durable.
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
+use crate::disk::{Access, Disk, FILE_MODE, HostDisk};
 
 /// The directory a path lies in.
 pub(crate) fn parent(path: &Path) -> &Path {
@@ -25,15 +16,15 @@ pub(crate) fn parent(path: &Path) -> &Path {
 }
 
 /// Creates a directory and what is missing above it, each name durable; an existing one is fine.
-pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
+pub(crate) fn create_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    if disk.is_dir(dir) {
         return Ok(());
     }
     let above = parent(dir);
-    create_dir(above)?;
-    match DirBuilder::new().mode(DIR_MODE).create(dir) {
+    create_dir(disk, above)?;
+    match disk.create_dir(dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_dir(above),
+        _ => disk.sync_dir(above),
     }
 }
 
@@ -44,24 +35,19 @@ fn neighbour(path: &Path) -> PathBuf {
 }
 
 /// Gives `path` this content, or leaves the old one.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     let tmp = neighbour(path);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(FILE_MODE)
-        .open(&tmp)?;
-    file.write_all(content)?;
+    let file = disk.open(&tmp, Access::Create)?;
+    file.write_all_at(content, 0)?;
     file.sync_all()?;
-    std::fs::rename(&tmp, path)?;
-    sync_dir(parent(path))
+    disk.rename(&tmp, path)?;
+    disk.sync_dir(parent(path))
 }
 
-/// Gives `path` this content unless it exists already.
+/// Gives `path` this content on the host's disk unless it exists already.
 pub(crate) fn create_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let tmp = neighbour(path);
-    let mut file = OpenOptions::new()
+    let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
@@ -72,22 +58,7 @@ pub(crate) fn create_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let linked = std::fs::hard_link(&tmp, path);
     std::fs::remove_file(&tmp)?;
     linked?;
-    sync_dir(parent(path))
-}
-
-/// Takes the directory for this process; `None` when another one has it. Held until the file is dropped.
-pub(crate) fn lock_dir(dir: &Path) -> io::Result<Option<File>> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(FILE_MODE)
-        .open(dir.join("lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(error)) => Err(error),
-    }
+    HostDisk.sync_dir(parent(path))
 }
 
 #[cfg(test)]
@@ -99,14 +70,14 @@ mod tests {
     fn replace_and_create_new() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b/file");
-        create_dir(parent(&path)).unwrap();
+        create_dir(&HostDisk, parent(&path)).unwrap();
         create_new(&path, b"one").unwrap();
         assert_eq!(
             create_new(&path, b"two").unwrap_err().kind(),
             io::ErrorKind::AlreadyExists
         );
         assert_eq!(std::fs::read(&path).unwrap(), b"one");
-        replace(&path, b"three").unwrap();
+        replace(&HostDisk, &path, b"three").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"three");
         assert_eq!(
             std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
@@ -114,7 +85,7 @@ mod tests {
         );
         assert_eq!(
             std::fs::metadata(parent(&path)).unwrap().permissions().mode() & 0o777,
-            DIR_MODE
+            crate::disk::DIR_MODE
         );
         assert_eq!(
             std::fs::read_dir(parent(&path)).unwrap().count(),
@@ -126,10 +97,10 @@ mod tests {
     #[test]
     fn one_process_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
-        let held = lock_dir(dir.path()).unwrap();
+        let held = HostDisk.lock_dir(dir.path()).unwrap();
         assert!(held.is_some());
-        assert!(lock_dir(dir.path()).unwrap().is_none());
+        assert!(HostDisk.lock_dir(dir.path()).unwrap().is_none());
         drop(held);
-        assert!(lock_dir(dir.path()).unwrap().is_some());
+        assert!(HostDisk.lock_dir(dir.path()).unwrap().is_some());
     }
 }

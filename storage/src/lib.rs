@@ -15,6 +15,7 @@ mod cache;
 mod catalog;
 mod commit;
 pub mod control;
+mod disk;
 pub mod engine;
 mod error;
 mod files;

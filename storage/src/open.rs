@@ -7,19 +7,19 @@ mod check;
 mod floor;
 mod indexes;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::control::{ControlError, ControlFile, ControlState};
+use crate::disk::{Disk, HostDisk};
 use crate::engine::Engine;
 use crate::engine::rocks::RocksEngine;
 use crate::error::{EngineError, TxError};
 use crate::files;
 use crate::head::Head;
 use crate::journal::{Journal, JournalLimits};
-use crate::node::NodeStore;
+use crate::node::{NodeError, NodeStore};
 use crate::options::{OpenOptions, ProgressFn};
 use crate::shared::{Identity, Shared};
 use crate::stamp::TxClock;
@@ -168,79 +168,120 @@ struct Places {
     node: PathBuf,
 }
 
+/// Opens the engine in a directory, or creates it there.
+type OpenEngine<'a> = &'a dyn Fn(&Path, bool) -> Result<Box<dyn Engine>, EngineError>;
+
+/// What a store is opened on: the host, or a simulation of it.
+pub(crate) struct Ground<'a> {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) engine: OpenEngine<'a>,
+    pub(crate) node: &'a dyn Fn(&Path) -> Result<NodeStore, NodeError>,
+}
+
+/// A directory that was found good, ready to be started.
+pub(crate) struct Opened {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) journal: Journal,
+    pub(crate) clock: TxClock,
+    pub(crate) home: Home,
+}
+
 impl Store {
     /// Opens the store in `dir`, or creates one when the directory is fresh.
     ///
     /// # Errors
     /// [`OpenError`] with a stable code, the file, the reason and advice.
     pub fn open(dir: &Path, options: OpenOptions) -> Result<Self, OpenError> {
-        let io = |error: std::io::Error| OpenError::new(OpenFailure::Io, dir, error.to_string());
-        files::create_dir(dir).map_err(io)?;
-        let lock = files::lock_dir(dir).map_err(io)?;
-        let lock = lock.ok_or_else(|| OpenError::new(OpenFailure::Locked, dir, "another process uses it"))?;
-        let places = Places {
-            control: dir.join(CONTROL_FILE),
-            engine: dir.join(ENGINE_DIR),
-            node: dir.join(NODE_FILE),
+        let memory = options.memory;
+        let ground = Ground {
+            disk: Arc::new(HostDisk),
+            engine: &|dir, create| Ok(Box::new(RocksEngine::open(dir, &memory, create)?)),
+            node: &NodeStore::open,
         };
-        let OpenOptions {
-            tables,
-            keys,
-            journal,
-            memory,
-            on_fatal,
-            progress,
-            boot_ms,
-            entropy,
-            observers,
-        } = options;
-        let catalog =
-            Catalog::new(tables, observers).map_err(|reason| OpenError::new(OpenFailure::Tables, dir, reason))?;
-
-        let mut control = open_control(&places, &entropy, &progress)?;
-        let engine = open_engine(&places, &mut control, &memory, &progress)?;
-        let (head, journal) = check_history(&places, &engine, &control.state, journal)?;
-        control.state.incarnation += 1;
-        raise_floor(&mut control, head);
-        control
-            .write()
-            .map_err(|error| OpenError::control(&places.control, &error))?;
-        let node = NodeStore::open(&places.node)
-            .map_err(|error| OpenError::new(OpenFailure::Io, &places.node, error.to_string()))?;
-
-        let identity = Identity {
-            cluster_id: control.state.cluster_id,
-            incarnation: control.state.incarnation,
-        };
-        let start = (head, identity);
-        let shared = Shared::new(Box::new(engine), catalog, keys, memory.row_cache_bytes, start, on_fatal);
-        indexes::prepare(&shared, &progress).map_err(|error| indexes::open_error(&places.engine, error))?;
-        let keeper = FloorKeeper::new(control, Arc::clone(&shared), progress);
-        let home = Home {
-            _lock: Some(lock),
-            floor: Some(keeper),
-            node,
-        };
-        Self::start(shared, journal, TxClock::new(boot_ms, head.now_at), home).map_err(io)
+        let opened = open_on(&ground, dir, options)?;
+        Self::start(opened).map_err(|error| OpenError::new(OpenFailure::Io, dir, error.to_string()))
     }
 }
 
-fn open_control(places: &Places, entropy: &[u8; 32], progress: &ProgressFn) -> Result<ControlFile, OpenError> {
+/// Takes the directory, checks everything in it against everything else, and leaves a floor at what was found.
+pub(crate) fn open_on(ground: &Ground<'_>, dir: &Path, options: OpenOptions) -> Result<Opened, OpenError> {
+    let disk = &ground.disk;
+    let io = |error: std::io::Error| OpenError::new(OpenFailure::Io, dir, error.to_string());
+    files::create_dir(disk.as_ref(), dir).map_err(io)?;
+    let lock = disk.lock_dir(dir).map_err(io)?;
+    let lock = lock.ok_or_else(|| OpenError::new(OpenFailure::Locked, dir, "another process uses it"))?;
+    let places = Places {
+        control: dir.join(CONTROL_FILE),
+        engine: dir.join(ENGINE_DIR),
+        node: dir.join(NODE_FILE),
+    };
+    let OpenOptions {
+        tables,
+        keys,
+        journal,
+        memory,
+        on_fatal,
+        progress,
+        boot_ms,
+        entropy,
+        observers,
+    } = options;
+    let catalog = Catalog::new(tables, observers).map_err(|reason| OpenError::new(OpenFailure::Tables, dir, reason))?;
+
+    let mut control = open_control(&places, disk, &entropy, &progress)?;
+    let engine = open_engine(&places, ground, &mut control, &progress)?;
+    let (head, journal) = check_history(&places, engine.as_ref(), &control.state, journal)?;
+    control.state.incarnation += 1;
+    raise_floor(&mut control, head);
+    control
+        .write()
+        .map_err(|error| OpenError::control(&places.control, &error))?;
+    let node = (ground.node)(&places.node)
+        .map_err(|error| OpenError::new(OpenFailure::Io, &places.node, error.to_string()))?;
+
+    let identity = Identity {
+        cluster_id: control.state.cluster_id,
+        incarnation: control.state.incarnation,
+    };
+    let start = (head, identity);
+    let shared = Shared::new(engine, catalog, keys, memory.row_cache_bytes, start, on_fatal);
+    indexes::prepare(&shared, &progress).map_err(|error| indexes::open_error(&places.engine, error))?;
+    let keeper = FloorKeeper::new(control, Arc::clone(&shared), progress);
+    let home = Home {
+        _lock: Some(lock),
+        floor: Some(keeper),
+        node,
+    };
+    let clock = TxClock::new(boot_ms, head.now_at);
+    Ok(Opened {
+        shared,
+        journal,
+        clock,
+        home,
+    })
+}
+
+fn open_control(
+    places: &Places,
+    disk: &Arc<dyn Disk>,
+    entropy: &[u8; 32],
+    progress: &ProgressFn,
+) -> Result<ControlFile, OpenError> {
     let failed = |error: ControlError| OpenError::control(&places.control, &error);
-    match ControlFile::open(&places.control).map_err(failed)? {
+    match ControlFile::open(disk, &places.control).map_err(failed)? {
         Some(control) => {
             if control.repaired {
                 progress("one slot of the control file is damaged; the other one is used");
             }
             Ok(control)
         }
-        None if places.engine.exists() => {
+        None if disk.is_dir(&places.engine) => {
             let reason = "there is an engine but no control file";
             Err(OpenError::new(OpenFailure::ControlMissing, &places.control, reason))
         }
         None => {
             let state = ControlState::fresh(derive_id("cluster id", entropy), derive_id("node id", entropy));
-            ControlFile::create(&places.control, state).map_err(failed)
+            ControlFile::create(disk, &places.control, state).map_err(failed)
         }
     }
 }
@@ -248,13 +289,14 @@ fn open_control(places: &Places, entropy: &[u8; 32], progress: &ProgressFn) -> R
 /// Opens the engine; creates it when the control file says that it never was complete.
 fn open_engine(
     places: &Places,
+    ground: &Ground<'_>,
     control: &mut ControlFile,
-    memory: &crate::options::MemoryBudget,
     progress: &ProgressFn,
-) -> Result<RocksEngine, OpenError> {
+) -> Result<Box<dyn Engine>, OpenError> {
+    let disk = ground.disk.as_ref();
     let failed = |error: EngineError| OpenError::engine(&places.engine, &error);
     if control.state.initialised {
-        if !places.engine.exists() {
+        if !disk.is_dir(&places.engine) {
             return Err(OpenError::new(
                 OpenFailure::EngineMissing,
                 &places.engine,
@@ -262,15 +304,15 @@ fn open_engine(
             ));
         }
         progress("opening the engine");
-        return RocksEngine::open(&places.engine, memory, false).map_err(failed);
+        return (ground.engine)(&places.engine, false).map_err(failed);
     }
     let io = |error: std::io::Error| OpenError::new(OpenFailure::Io, &places.engine, error.to_string());
-    if places.engine.exists() {
+    if disk.is_dir(&places.engine) {
         // A first start that was interrupted: nothing in here was ever acknowledged.
-        std::fs::remove_dir_all(&places.engine).map_err(io)?;
+        disk.remove_dir_all(&places.engine).map_err(io)?;
     }
     progress("creating the engine");
-    let engine = RocksEngine::open(&places.engine, memory, true).map_err(failed)?;
+    let engine = (ground.engine)(&places.engine, true).map_err(failed)?;
     let head = Head::start(control.state.epoch).encode(&control.state.cluster_id);
     engine
         .commit(&[crate::engine::BatchOp::Put(
@@ -279,7 +321,7 @@ fn open_engine(
             &head,
         )])
         .map_err(|error| OpenError::engine(&places.engine, &error))?;
-    files::sync_dir(files::parent(&places.engine)).map_err(io)?;
+    disk.sync_dir(files::parent(&places.engine)).map_err(io)?;
     control.state.initialised = true;
     control
         .write()
@@ -290,7 +332,7 @@ fn open_engine(
 /// Head and journal as the engine has them, once they agree with each other and with the control file.
 fn check_history(
     places: &Places,
-    engine: &RocksEngine,
+    engine: &dyn Engine,
     state: &ControlState,
     limits: JournalLimits,
 ) -> Result<(Head, Journal), OpenError> {
@@ -304,9 +346,6 @@ fn raise_floor(control: &mut ControlFile, head: Head) {
     control.state.floor_lsn = head.lsn;
     control.state.floor_chain = head.chain;
 }
-
-/// What keeps a directory for this process.
-pub(crate) type Lock = File;
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,6 @@ mod recover;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +21,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::disk::{Disk, DiskFile, HostDisk, Lock};
 use crate::files;
 use crate::histogram::{Histogram, HistogramReading};
 use crate::options::{FatalFn, ProgressFn};
@@ -32,6 +32,7 @@ pub use read::{SegmentHit, SegmentPage};
 
 use index::IndexEntry;
 use queue::Queue;
+use writer::{Indexer, Writer};
 
 /// A search key: what kind of value, and a hash of it. Two values may share a hash; who searches must look at the record.
 pub type SearchKey = (u8, u64);
@@ -127,6 +128,7 @@ impl Segment {
 
 /// State that the threads and the handle share.
 struct State {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
     options: SegmentOptions,
     segments: RwLock<BTreeMap<u64, Segment>>,
@@ -140,7 +142,7 @@ struct State {
 
 impl State {
     #[cfg(test)]
-    fn sync(&self, file: &File) -> io::Result<()> {
+    fn sync(&self, file: &dyn DiskFile) -> io::Result<()> {
         let failing = self
             .failing_syncs
             .try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
@@ -152,7 +154,7 @@ impl State {
     }
 
     #[cfg(not(test))]
-    fn sync(&self, file: &File) -> io::Result<()> {
+    fn sync(&self, file: &dyn DiskFile) -> io::Result<()> {
         file.sync_data()
     }
 
@@ -174,7 +176,7 @@ pub struct SegmentLog {
     state: Arc<State>,
     queue: Arc<Queue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl SegmentLog {
@@ -184,8 +186,16 @@ impl SegmentLog {
     /// # Errors
     /// When the directory cannot be used, another process has it, or a segment was written by a newer release.
     pub fn open(dir: &Path, options: SegmentOptions) -> io::Result<Self> {
-        files::create_dir(dir)?;
-        let lock = files::lock_dir(dir)?;
+        let (log, writer, indexer) = Self::assemble(Arc::new(HostDisk), dir, options)?;
+        let threads = writer::start(log.state.options.name, writer, indexer)?;
+        *log.threads.lock() = threads;
+        Ok(log)
+    }
+
+    /// The log and what its threads drive, without threads.
+    fn assemble(disk: Arc<dyn Disk>, dir: &Path, options: SegmentOptions) -> io::Result<(Self, Writer, Indexer)> {
+        files::create_dir(disk.as_ref(), dir)?;
+        let lock = disk.lock_dir(dir)?;
         let busy = || {
             io::Error::new(
                 io::ErrorKind::WouldBlock,
@@ -195,6 +205,7 @@ impl SegmentLog {
         let lock = lock.ok_or_else(busy)?;
         let queue = Arc::new(Queue::new(options.queue_bytes, options.max_bytes));
         let state = Arc::new(State {
+            disk,
             dir: dir.to_owned(),
             options,
             segments: RwLock::new(BTreeMap::new()),
@@ -205,13 +216,14 @@ impl SegmentLog {
             failing_syncs: AtomicU64::new(0),
         });
         recover::load(&state)?;
-        let threads = writer::start(&state, &queue)?;
-        Ok(Self {
+        let (writer, indexer) = writer::pair(&state, &queue);
+        let log = Self {
             state,
             queue,
-            threads: Mutex::new(threads),
+            threads: Mutex::new(Vec::new()),
             _lock: lock,
-        })
+        };
+        Ok((log, writer, indexer))
     }
 
     /// Queues a record; the future gives its position once it is durable. Dropping the future does not take it back.
@@ -250,12 +262,12 @@ impl SegmentLog {
         };
         for number in &old {
             // The index first: a segment without one is rebuilt, an index without its segment would be litter.
-            recover::remove_if_present(&self.state.index_path(*number))?;
-            recover::remove_if_present(&self.state.path(*number))?;
+            recover::remove_if_present(&self.state, &self.state.index_path(*number))?;
+            recover::remove_if_present(&self.state, &self.state.path(*number))?;
             self.state.segments.write().remove(number);
         }
         if !old.is_empty() {
-            files::sync_dir(&self.state.dir)?;
+            self.state.disk.sync_dir(&self.state.dir)?;
         }
         Ok(old.len())
     }

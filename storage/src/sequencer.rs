@@ -66,6 +66,21 @@ impl Group {
     }
 }
 
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Something was done; there may be more.
+    Went,
+    /// There is nothing to do until a write arrives.
+    NeedsWrite,
+    /// There is nothing to do until the writer is done with its group.
+    NeedsWriter,
+    /// Either of the two will do.
+    NeedsEither,
+    /// It is over.
+    Ended,
+}
+
 /// The thread's state.
 pub(crate) struct Sequencer {
     shared: Arc<Shared>,
@@ -102,27 +117,41 @@ impl Sequencer {
     /// Runs until told to stop or until every handle is gone.
     pub(crate) fn run(mut self) {
         loop {
-            if self.in_flight.is_none() {
-                self.drain();
-                self.close_group();
-            }
-            match (self.in_flight.is_some(), self.stopping) {
-                (true, stopping) if stopping || self.group.is_full() => self.await_writer(),
-                (true, _) => self.fill_or_await_writer(),
-                (false, true) => break,
-                (false, false) => self.await_write(),
+            match self.step() {
+                Step::Went => {}
+                Step::NeedsWrite => self.await_write(),
+                Step::NeedsWriter => self.await_writer(),
+                Step::NeedsEither => self.await_either(),
+                Step::Ended => break,
             }
         }
-        self.refuse_the_rest();
     }
 
-    /// Runs what is queued, without waiting for more.
-    fn drain(&mut self) {
-        while !self.stopping && !self.group.is_full() {
-            match self.queue.try_recv() {
-                Ok(message) => self.receive(message),
-                Err(_) => break,
+    /// Does one thing that can be done without waiting, or says what there is to wait for.
+    pub(crate) fn step(&mut self) -> Step {
+        if self.in_flight.is_some()
+            && let Ok(durable) = self.done.try_recv()
+        {
+            self.group_done(durable);
+            return Step::Went;
+        }
+        let filling = !self.stopping && !self.group.is_full();
+        if filling && let Ok(message) = self.queue.try_recv() {
+            self.receive(message);
+            return Step::Went;
+        }
+        match (self.in_flight.is_some(), filling) {
+            (true, true) => Step::NeedsEither,
+            (true, false) => Step::NeedsWriter,
+            (false, _) if !self.group.waiters.is_empty() => {
+                self.close_group();
+                Step::Went
             }
+            (false, _) if self.stopping => {
+                self.refuse_the_rest();
+                Step::Ended
+            }
+            (false, _) => Step::NeedsWrite,
         }
     }
 
@@ -136,7 +165,7 @@ impl Sequencer {
         self.group_done(durable);
     }
 
-    fn fill_or_await_writer(&mut self) {
+    fn await_either(&mut self) {
         select! {
             recv(self.queue) -> message => self.receive(message.unwrap_or(Message::Stop)),
             recv(self.done) -> durable => self.group_done(durable.unwrap_or(false)),

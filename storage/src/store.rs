@@ -15,6 +15,7 @@ use crate::cache::Slot;
 use crate::catalog::{Catalog, table_space};
 use crate::commit::{Commit, Job, Write};
 use crate::control::ControlState;
+use crate::disk::Lock;
 use crate::engine::memory::MemoryEngine;
 use crate::engine::{Fetched, Space, Tier};
 use crate::error::{ReadError, TxError, WriteError};
@@ -23,7 +24,7 @@ use crate::journal::Journal;
 use crate::key::Key;
 use crate::limits::{LOOKUP_DEADLINE, QUEUE_MAX_TX};
 use crate::node::NodeStore;
-use crate::open::{FloorKeeper, Lock};
+use crate::open::{FloorKeeper, Opened};
 use crate::options::OpenOptions;
 use crate::readers::{Query, Readers};
 use crate::record::{Record, decode_record};
@@ -93,34 +94,53 @@ impl Store {
             floor: None,
             node: NodeStore::in_memory().map_err(|error| error.to_string())?,
         };
-        let clock = TxClock::new(boot_ms, 0);
-        Self::start(shared, Journal::new(journal, []), clock, home).map_err(|error| error.to_string())
+        let opened = Opened {
+            shared,
+            journal: Journal::new(journal, []),
+            clock: TxClock::new(boot_ms, 0),
+            home,
+        };
+        Self::start(opened).map_err(|error| error.to_string())
     }
 
     /// Starts the threads over an engine whose head is known.
-    pub(crate) fn start(shared: Arc<Shared>, journal: Journal, clock: TxClock, home: Home) -> std::io::Result<Self> {
+    pub(crate) fn start(opened: Opened) -> std::io::Result<Self> {
+        let (store, sequencer, writer) = Self::assemble(opened);
+        let inner = &store.inner;
+        let (readers, mut threads) = Readers::start()?;
+        *inner.readers.lock() = Some(Arc::new(readers));
+        threads.push(spawn_vital("store-seq", &inner.shared, move || sequencer.run())?);
+        threads.push(spawn_vital("store-write", &inner.shared, move || writer.run())?);
+        if let Some(floor) = &inner.home.floor {
+            threads.push(floor.spawn()?);
+        }
+        *inner.threads.lock() = threads;
+        Ok(store)
+    }
+
+    /// The store and what its threads drive, without threads.
+    pub(crate) fn assemble(opened: Opened) -> (Self, Sequencer, Writer) {
+        let Opened {
+            shared,
+            journal,
+            clock,
+            home,
+        } = opened;
         let (queue, messages) = bounded(QUEUE_MAX_TX);
         let (to_writer, groups) = bounded(1);
         let (to_sequencer, done) = bounded(1);
         let sequencer = Sequencer::new(Arc::clone(&shared), messages, to_writer, done, clock);
         let writer = Writer::new(Arc::clone(&shared), groups, to_sequencer, journal);
-        let (readers, mut threads) = Readers::start()?;
-        threads.push(spawn_vital("store-seq", &shared, move || sequencer.run())?);
-        threads.push(spawn_vital("store-write", &shared, move || writer.run())?);
-        if let Some(floor) = &home.floor {
-            threads.push(floor.spawn()?);
-        }
-        let readers = Mutex::new(Some(Arc::new(readers)));
-        let (threads, closed) = (Mutex::new(threads), AtomicBool::new(false));
         let inner = Inner {
             shared,
             queue,
-            readers,
-            threads,
-            closed,
+            readers: Mutex::new(None),
+            threads: Mutex::new(Vec::new()),
+            closed: AtomicBool::new(false),
             home,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let store = Self { inner: Arc::new(inner) };
+        (store, sequencer, writer)
     }
 
     /// Runs `f` in the sequencer, on top of every write queued before. `f` may run again and must depend on nothing but

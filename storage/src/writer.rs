@@ -9,10 +9,10 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::catalog::{bare_key, number_of};
-use crate::commit::Settled;
+use crate::commit::{Job, Settled};
 use crate::engine::{BatchOp, Space};
 use crate::error::EngineError;
-use crate::frame::FramePosition;
+use crate::frame::{FrameBuilder, FramePosition};
 use crate::head::Head;
 use crate::journal::Journal;
 use crate::limits::FRAME_MAX_BYTES;
@@ -26,6 +26,21 @@ pub(crate) struct Writer {
     groups: Receiver<ClosedGroup>,
     done: Sender<bool>,
     journal: Journal,
+    stage: Stage,
+}
+
+/// How far the writer is with a group. Each stage ends where another thread may look.
+enum Stage {
+    /// It has none.
+    Free,
+    /// Taken over from the sequencer.
+    Taken(ClosedGroup),
+    /// Durable, but nobody knows yet.
+    Committed(ClosedGroup, Head),
+    /// Visible, or failed with a reason; nobody was answered yet.
+    Decided(Vec<Box<dyn Job>>, Result<(), String>),
+    /// A commit failed; there will be no other group.
+    Over,
 }
 
 impl Writer {
@@ -35,45 +50,76 @@ impl Writer {
         done: Sender<bool>,
         journal: Journal,
     ) -> Self {
-        Self {
+        let writer = Self {
             shared,
             groups,
             done,
             journal,
-        }
+            stage: Stage::Free,
+        };
+        writer.note_journal();
+        writer
     }
 
     /// Runs until the sequencer is gone.
     pub(crate) fn run(mut self) {
-        self.note_journal();
         while let Ok(group) = self.groups.recv() {
-            let durable = self.handle(group);
-            if self.done.send(durable).is_err() || !durable {
+            self.take(group);
+            while self.advance() {}
+            if matches!(self.stage, Stage::Over) {
                 break;
             }
         }
     }
 
-    /// Commits and publishes one group and answers everyone in it; false when the store is finished.
-    fn handle(&mut self, group: ClosedGroup) -> bool {
-        let ClosedGroup {
-            rows,
-            frame,
-            waiters,
-            notices,
-            now_at,
-        } = group;
-        let figures = &self.shared.figures;
+    /// Goes one stage on without waiting; false when there is nothing to do.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn step(&mut self) -> bool {
+        if matches!(self.stage, Stage::Free)
+            && let Ok(group) = self.groups.try_recv()
+        {
+            self.take(group);
+            return true;
+        }
+        self.advance()
+    }
+
+    fn take(&mut self, group: ClosedGroup) {
+        let (figures, frame) = (&self.shared.figures, &group.frame);
         figures.group_transactions.record(u64::from(frame.transactions()));
         figures.group_bytes.record(frame.payload_bytes() as u64);
         figures
             .transactions
             .fetch_add(u64::from(frame.transactions()), Ordering::Relaxed);
-        let committed = self
-            .commit(&rows, frame, now_at)
-            .map_err(|error| format!("commit failed: {error}"));
-        let published = committed.and_then(|head| self.publish(&rows, &notices, head));
-        let how = match &published {
+        self.stage = Stage::Taken(group);
+    }
+
+    /// Takes the group one stage on; false when there is none.
+    fn advance(&mut self) -> bool {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Taken(mut group) => {
+                let frame = std::mem::replace(&mut group.frame, FrameBuilder::new());
+                match self.commit(&group.rows, frame, group.now_at) {
+                    Ok(head) => Stage::Committed(group, head),
+                    Err(error) => Stage::Decided(group.waiters, Err(format!("commit failed: {error}"))),
+                }
+            }
+            Stage::Committed(group, head) => {
+                let published = self.publish(&group.rows, &group.notices, head);
+                Stage::Decided(group.waiters, published)
+            }
+            Stage::Decided(waiters, outcome) => self.answer(waiters, outcome),
+            idle @ (Stage::Free | Stage::Over) => {
+                self.stage = idle;
+                return false;
+            }
+        };
+        true
+    }
+
+    /// Answers everyone in the group, then frees the sequencer for the next one.
+    fn answer(&self, waiters: Vec<Box<dyn Job>>, outcome: Result<(), String>) -> Stage {
+        let how = match &outcome {
             Ok(()) => Settled::Durable,
             Err(reason) => {
                 self.shared.fatal(reason);
@@ -81,10 +127,15 @@ impl Writer {
             }
         };
         waiters.into_iter().for_each(|job| job.settle(how));
-        how == Settled::Durable
+        let durable = how == Settled::Durable;
+        if self.done.send(durable).is_ok() && durable {
+            Stage::Free
+        } else {
+            Stage::Over
+        }
     }
 
-    fn commit(&mut self, rows: &Overlay, frame: crate::frame::FrameBuilder, now_at: u64) -> Result<Head, EngineError> {
+    fn commit(&mut self, rows: &Overlay, frame: FrameBuilder, now_at: u64) -> Result<Head, EngineError> {
         let before = *self.shared.head.read();
         let cluster_id = self.shared.identity.cluster_id;
         let lsn = before.lsn + 1;

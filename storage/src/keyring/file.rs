@@ -16,6 +16,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::{KeyRing, Secret32};
+use crate::disk::HostDisk;
 use crate::files;
 
 const TITLE: &str = "seawall cluster key 1";
@@ -69,7 +70,7 @@ impl KeyRing {
                     return Err(KeyFileError::Missing);
                 }
                 let ring = Self::from_entropy(entropy);
-                files::create_dir(files::parent(path))?;
+                files::create_dir(&HostDisk, files::parent(path))?;
                 match files::create_new(path, render(&ring).as_bytes()) {
                     Ok(()) => Ok(ring),
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(KeyFileError::Exists),
@@ -85,7 +86,7 @@ impl KeyRing {
     /// # Errors
     /// [`KeyFileError::Io`].
     pub fn save(&self, path: &Path) -> Result<(), KeyFileError> {
-        Ok(files::replace(path, render(self).as_bytes())?)
+        Ok(files::replace(&HostDisk, path, render(self).as_bytes())?)
     }
 }
 

@@ -13,6 +13,10 @@ use crate::span::Span;
 use crate::store::tests::{SECRETS, SHIPS, SHIPS_BY_HARBOUR, Ship, TABLES, put, ship, stamp};
 use crate::table::{Index, IndexDef, Preset, Table, TableDef, table};
 
+fn host() -> Arc<dyn Disk> {
+    Arc::new(HostDisk)
+}
+
 fn options(seed: u8) -> OpenOptions {
     let mut options = OpenOptions::new(TABLES, KeyRing::from_entropy(&[7; 32]), Arc::new(|| 0), [seed; 32]);
     options.on_fatal = Arc::new(|reason| panic!("{reason}"));
@@ -355,7 +359,7 @@ fn an_interrupted_first_start_begins_again() {
     for with_engine in [false, true] {
         let dir = tempfile::tempdir().unwrap();
         let state = ControlState::fresh([1; 16], [2; 16]);
-        ControlFile::create(&dir.path().join(CONTROL_FILE), state).unwrap();
+        ControlFile::create(&host(), &dir.path().join(CONTROL_FILE), state).unwrap();
         if with_engine {
             std::fs::create_dir(dir.path().join(ENGINE_DIR)).unwrap();
             std::fs::write(dir.path().join(ENGINE_DIR).join("CURRENT"), b"MANI").unwrap();
@@ -524,7 +528,9 @@ fn the_floor_follows_the_head_while_the_store_runs() {
     for round in 1..=2 {
         write(&store, 0..10);
         until(|| store.control().unwrap().floor_lsn == store.head().lsn);
-        let on_disk = ControlFile::open(&dir.path().join(CONTROL_FILE)).unwrap().unwrap();
+        let on_disk = ControlFile::open(&host(), &dir.path().join(CONTROL_FILE))
+            .unwrap()
+            .unwrap();
         assert_eq!(on_disk.state, store.control().unwrap(), "round {round}");
         assert_eq!(on_disk.state.floor_chain, store.head().chain);
     }

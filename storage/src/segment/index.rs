@@ -4,12 +4,11 @@
 //! fan-out 257 × u32 (how many entries have a smaller first hash byte), 256 × CRC-32C of the entries with that byte,
 //! CRC-32C of everything so far; then entries of 13 bytes (hash u64, kind u8, offset u32), sorted.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::{SearchKey, Segment};
+use crate::disk::{Access, Disk, DiskFile};
 use crate::files;
 
 const MAGIC: &[u8; 8] = b"SWIDX001";
@@ -41,7 +40,13 @@ impl IndexEntry {
 }
 
 /// Writes the index of a segment.
-pub(super) fn write(path: &Path, number: u64, segment: &Segment, mut entries: Vec<IndexEntry>) -> io::Result<()> {
+pub(super) fn write(
+    disk: &dyn Disk,
+    path: &Path,
+    number: u64,
+    segment: &Segment,
+    mut entries: Vec<IndexEntry>,
+) -> io::Result<()> {
     entries.sort_unstable();
     let mut counts = [0u32; 256];
     for entry in &entries {
@@ -73,7 +78,7 @@ pub(super) fn write(path: &Path, number: u64, segment: &Segment, mut entries: Ve
     }
     out.extend_from_slice(&crc32c::crc32c(&out).to_be_bytes());
     out.extend_from_slice(&body);
-    files::replace(path, &out)
+    files::replace(disk, path, &out)
 }
 
 fn render(entries: &[IndexEntry]) -> Vec<u8> {
@@ -90,7 +95,7 @@ fn render(entries: &[IndexEntry]) -> Vec<u8> {
 struct Header(Vec<u8>);
 
 impl Header {
-    fn read(file: &File) -> io::Result<Option<Self>> {
+    fn read(file: &dyn DiskFile) -> io::Result<Option<Self>> {
         let mut header = vec![0; HEADER_BYTES];
         match file.read_exact_at(&mut header, 0) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -118,17 +123,17 @@ impl Header {
 }
 
 /// What the index of segment `number` says about it; `None` when there is no good index.
-pub(super) fn describe(path: &Path, number: u64) -> io::Result<Option<Segment>> {
-    let file = match File::open(path) {
+pub(super) fn describe(disk: &dyn Disk, path: &Path, number: u64) -> io::Result<Option<Segment>> {
+    let file = match disk.open(path, Access::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let Some(header) = Header::read(&file)?.filter(|header| header.u64(8) == number) else {
+    let Some(header) = Header::read(file.as_ref())?.filter(|header| header.u64(8) == number) else {
         return Ok(None);
     };
     let whole = HEADER_BYTES as u64 + u64::from(header.u32(FIXED_BYTES - 4)) * ENTRY_BYTES as u64;
-    if file.metadata()?.len() != whole {
+    if file.len()? != whole {
         return Ok(None);
     }
     let [end, records, min_at, max_at] = [
@@ -147,9 +152,9 @@ pub(super) fn describe(path: &Path, number: u64) -> io::Result<Option<Segment>> 
 }
 
 /// Offsets of the records with `key`, ascending; `None` when the index is damaged.
-pub(super) fn find(path: &Path, key: SearchKey) -> io::Result<Option<Vec<u32>>> {
-    let file = File::open(path)?;
-    let Some(header) = Header::read(&file)? else {
+pub(super) fn find(disk: &dyn Disk, path: &Path, key: SearchKey) -> io::Result<Option<Vec<u32>>> {
+    let file = disk.open(path, Access::Read)?;
+    let Some(header) = Header::read(file.as_ref())? else {
         return Ok(None);
     };
     let bucket = IndexEntry::new(key, 0).bucket();
@@ -185,6 +190,7 @@ fn parse_entry(bytes: &[u8]) -> Option<IndexEntry> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::HostDisk;
     use proptest::prelude::*;
 
     fn segment(records: u64) -> Segment {
@@ -204,14 +210,14 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("index");
             let entries: Vec<_> = (0..).zip(&keys).map(|(offset, key)| IndexEntry::new(*key, offset)).collect();
-            write(&path, 3, &segment(keys.len() as u64), entries).unwrap();
-            let described = describe(&path, 3).unwrap().unwrap();
+            write(&HostDisk, &path, 3, &segment(keys.len() as u64), entries).unwrap();
+            let described = describe(&HostDisk, &path, 3).unwrap().unwrap();
             prop_assert_eq!((described.end, described.records, described.min_at, described.max_at), (77, keys.len() as u64, 5, 9));
-            prop_assert!(describe(&path, 4).unwrap().is_none());
+            prop_assert!(describe(&HostDisk, &path, 4).unwrap().is_none());
             for kind in 0..4 {
                 for hash in [0, 1, 1 << 56, u64::MAX, 42] {
                     let wanted: Vec<u32> = (0..).zip(&keys).filter(|(_, key)| **key == (kind, hash)).map(|(at, _)| at).collect();
-                    prop_assert_eq!(find(&path, (kind, hash)).unwrap().unwrap(), wanted);
+                    prop_assert_eq!(find(&HostDisk, &path, (kind, hash)).unwrap().unwrap(), wanted);
                 }
             }
         }
@@ -221,15 +227,15 @@ mod tests {
     fn damage_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("index");
-        write(&path, 3, &segment(1), vec![IndexEntry::new((1, 2), 64)]).unwrap();
+        write(&HostDisk, &path, 3, &segment(1), vec![IndexEntry::new((1, 2), 64)]).unwrap();
         let good = std::fs::read(&path).unwrap();
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 1;
             std::fs::write(&path, &bad).unwrap();
-            assert_eq!(find(&path, (1, 2)).unwrap(), None, "byte {at}");
+            assert_eq!(find(&HostDisk, &path, (1, 2)).unwrap(), None, "byte {at}");
         }
         std::fs::write(&path, &good[..good.len() - 1]).unwrap();
-        assert!(describe(&path, 3).unwrap().is_none());
+        assert!(describe(&HostDisk, &path, 3).unwrap().is_none());
     }
 }

@@ -187,6 +187,15 @@ impl Queue {
         }
     }
 
+    /// The next chunk, if there is one.
+    #[cfg(feature = "simulation")]
+    pub(super) fn try_take(&self) -> Option<Chunk> {
+        let mut inside = self.inside.lock();
+        let chunk = inside.chunks.pop_front()?;
+        inside.bytes -= chunk.bytes.len() - GROUP_HEADER_BYTES;
+        Some(chunk)
+    }
+
     pub(super) fn close(&self) {
         self.inside.lock().closed = true;
         self.filled.notify_all();

@@ -1,14 +1,13 @@
 //! Reading a segment log: in order from a position, or by search key, newest first. Only what is durable is seen. These
 //! calls read files and block; they belong on threads that may.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use super::format::{self, GROUP_HEADER_BYTES, RECORD_HEADER_BYTES, SegmentRecord};
 use super::index;
 use super::recover;
 use super::{SearchKey, Segment, SegmentLog, SegmentPosition};
+use crate::disk::{Access, DiskFile};
 
 /// Records read in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +88,7 @@ impl SegmentLog {
                 && segment.min_at < until_at
         });
         for (number, segment) in segments.into_iter().rev() {
-            let file = File::open(self.state.path(number))?;
+            let file = self.state.disk.open(&self.state.path(number), Access::Read)?;
             for offset in self.offsets(number, &segment, key)?.into_iter().rev() {
                 let position = SegmentPosition {
                     segment: number,
@@ -101,7 +100,7 @@ impl SegmentLog {
                 if before.is_some_and(|before| position >= before) {
                     continue;
                 }
-                match record_at(&file, offset)? {
+                match record_at(file.as_ref(), offset)? {
                     Some(record) if record.keys.contains(&key) && (from_at..until_at).contains(&record.at) => {
                         hits.push(SegmentHit { position, record });
                     }
@@ -131,25 +130,26 @@ impl SegmentLog {
                 .map(|entry| entry.offset)
                 .collect());
         }
-        if let Some(offsets) = index::find(&self.state.index_path(number), key)? {
+        let disk = self.state.disk.as_ref();
+        if let Some(offsets) = index::find(disk, &self.state.index_path(number), key)? {
             return Ok(offsets);
         }
         self.state
             .report(&format!("index of segment {number:x} is damaged and is rebuilt"));
-        let scan = recover::scan(&File::open(self.state.path(number))?, number)?;
+        let scan = recover::scan(disk.open(&self.state.path(number), Access::Read)?.as_ref(), number)?;
         let offsets = scan
             .entries
             .iter()
             .filter(|entry| entry.has(key))
             .map(|entry| entry.offset)
             .collect();
-        index::write(&self.state.index_path(number), number, segment, scan.entries)?;
+        index::write(disk, &self.state.index_path(number), number, segment, scan.entries)?;
         Ok(offsets)
     }
 }
 
 /// The record at an offset; `None` when it is damaged.
-fn record_at(file: &File, offset: u32) -> io::Result<Option<SegmentRecord>> {
+fn record_at(file: &dyn DiskFile, offset: u32) -> io::Result<Option<SegmentRecord>> {
     let mut header = [0; RECORD_HEADER_BYTES];
     file.read_exact_at(&mut header, u64::from(offset))?;
     let Some((length, _)) = format::parse_record_header(&header) else {
@@ -169,7 +169,7 @@ fn record_at(file: &File, offset: u32) -> io::Result<Option<SegmentRecord>> {
 
 /// Walks the records of one segment up to its durable end.
 struct Cursor {
-    file: File,
+    file: Box<dyn DiskFile>,
     at: u32,
     end: u32,
     window: Vec<u8>,
@@ -179,7 +179,7 @@ struct Cursor {
 impl Cursor {
     fn open(log: &SegmentLog, number: u64, at: u32, end: u32) -> io::Result<Self> {
         Ok(Self {
-            file: File::open(log.state.path(number))?,
+            file: log.state.disk.open(&log.state.path(number), Access::Read)?,
             at,
             end,
             window: Vec::new(),
@@ -217,7 +217,7 @@ impl Cursor {
             let parsed = format::parse_record(self.bytes(RECORD_HEADER_BYTES + wanted)?);
             let Some((record, length)) = parsed else {
                 // Damage: go on at the next whole group.
-                self.at = recover::next_group(&self.file, self.at + 1, self.end)?.unwrap_or(self.end);
+                self.at = recover::next_group(self.file.as_ref(), self.at + 1, self.end)?.unwrap_or(self.end);
                 continue;
             };
             let offset = self.at;

@@ -2,21 +2,19 @@
 //! lies behind was torn while it was written and is cut. Damage with whole groups behind it is another matter: that was
 //! acknowledged, so nothing is cut, and readers pass over it.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::format::{self, FileHeader, GROUP_HEADER_BYTES, SegmentRecord};
 use super::index::{self, IndexEntry};
 use super::{Segment, State};
+use crate::disk::{Access, DiskFile};
 
 /// Finds all segments, cuts torn tails, rebuilds missing indexes.
 pub(super) fn load(state: &Arc<State>) -> io::Result<()> {
     let mut numbers = Vec::new();
-    for entry in std::fs::read_dir(&state.dir)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
+    for name in state.disk.names(&state.dir)? {
         if let Some(number) = name
             .strip_suffix(".seg")
             .and_then(|stem| u64::from_str_radix(stem, 16).ok())
@@ -24,12 +22,12 @@ pub(super) fn load(state: &Arc<State>) -> io::Result<()> {
             numbers.push(number);
         } else if let Some(stem) = name.strip_suffix(".tmp") {
             state.report(&format!("removing {stem}.tmp, which was never finished"));
-            remove_if_present(&state.dir.join(&name))?;
+            remove_if_present(state, &state.dir.join(&name))?;
         }
     }
     numbers.sort_unstable();
     for number in numbers {
-        let segment = match index::describe(&state.index_path(number), number)? {
+        let segment = match index::describe(state.disk.as_ref(), &state.index_path(number), number)? {
             Some(segment) => segment,
             None => rebuild(state, number)?,
         };
@@ -38,8 +36,8 @@ pub(super) fn load(state: &Arc<State>) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn remove_if_present(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
+pub(super) fn remove_if_present(state: &State, path: &Path) -> io::Result<()> {
+    match state.disk.remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
@@ -47,10 +45,9 @@ pub(super) fn remove_if_present(path: &Path) -> io::Result<()> {
 
 /// Reads a whole segment, ends it cleanly and writes its index.
 fn rebuild(state: &State, number: u64) -> io::Result<Segment> {
-    let path = state.path(number);
-    let file = OpenOptions::new().read(true).write(true).open(&path)?;
-    let scan = scan(&file, number)?;
-    let length = file.metadata()?.len();
+    let file = state.disk.open(&state.path(number), Access::Write)?;
+    let scan = scan(file.as_ref(), number)?;
+    let length = file.len()?;
     match scan.torn {
         Some(bytes) if !scan.damaged => {
             state.report(&format!("cutting {bytes} bytes of a torn tail off segment {number:x}"));
@@ -73,7 +70,13 @@ fn rebuild(state: &State, number: u64) -> io::Result<Segment> {
         max_at: scan.max_at,
         entries: None,
     };
-    index::write(&state.index_path(number), number, &segment, scan.entries)?;
+    index::write(
+        state.disk.as_ref(),
+        &state.index_path(number),
+        number,
+        &segment,
+        scan.entries,
+    )?;
     Ok(segment)
 }
 
@@ -92,7 +95,7 @@ pub(super) struct Scan {
 }
 
 /// Reads a whole segment file.
-pub(super) fn scan(file: &File, number: u64) -> io::Result<Scan> {
+pub(super) fn scan(file: &dyn DiskFile, number: u64) -> io::Result<Scan> {
     let mut header = [0; format::FILE_HEADER_BYTES as usize];
     file.read_exact_at(&mut header, 0)?;
     match format::parse_file_header(&header) {
@@ -140,12 +143,12 @@ pub(super) struct Walked {
 
 /// Visits the records of every whole group between two offsets, passing over damage, until the visitor says `false`.
 pub(super) fn walk(
-    file: &File,
+    file: &dyn DiskFile,
     from: u32,
     until: u32,
     visit: &mut dyn FnMut(u32, SegmentRecord) -> bool,
 ) -> io::Result<Walked> {
-    let length = u32::try_from(file.metadata()?.len()).unwrap_or(u32::MAX).min(until);
+    let length = u32::try_from(file.len()?).unwrap_or(u32::MAX).min(until);
     let mut walked = Walked {
         end: from,
         torn: None,
@@ -181,7 +184,7 @@ pub(super) fn walk(
 type Group = (u32, Vec<(u32, SegmentRecord)>);
 
 /// The group at `at` and where the next one begins; `None` when there is no whole group.
-fn read_group(file: &File, at: u32, length: u32) -> io::Result<Option<Group>> {
+fn read_group(file: &dyn DiskFile, at: u32, length: u32) -> io::Result<Option<Group>> {
     let mut header = [0; GROUP_HEADER_BYTES];
     if u64::from(at) + GROUP_HEADER_BYTES as u64 > u64::from(length) {
         return Ok(None);
@@ -202,7 +205,7 @@ fn read_group(file: &File, at: u32, length: u32) -> io::Result<Option<Group>> {
 const WINDOW_BYTES: usize = 1 << 20;
 
 /// The next place from `from` where a whole group begins.
-pub(super) fn next_group(file: &File, from: u32, length: u32) -> io::Result<Option<u32>> {
+pub(super) fn next_group(file: &dyn DiskFile, from: u32, length: u32) -> io::Result<Option<u32>> {
     let mut window = vec![0; WINDOW_BYTES];
     let mut at = from;
     while at < length {
@@ -223,7 +226,7 @@ pub(super) fn next_group(file: &File, from: u32, length: u32) -> io::Result<Opti
 }
 
 /// How many bytes from `from` to the last byte that is not zero; `None` when all are.
-fn nonzero_bytes(file: &File, from: u32, length: u32) -> io::Result<Option<u64>> {
+fn nonzero_bytes(file: &dyn DiskFile, from: u32, length: u32) -> io::Result<Option<u64>> {
     let mut window = vec![0; WINDOW_BYTES];
     let (mut at, mut last) = (u64::from(from), None);
     while at < u64::from(length) {

@@ -1,7 +1,5 @@
 //! Segment logs on real files: order, search, rotation, crashes, torn tails, damage, expiry, limits.
 
-use std::os::unix::fs::FileExt;
-
 use proptest::prelude::*;
 
 use super::*;

@@ -2,53 +2,57 @@
 //! a sync fails nothing can be said about the file any more, so it is sealed at its last acknowledged byte and the group
 //! goes into a new one; when that fails too the log is finished. The indexer writes the indexes of sealed segments.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use rustix::fs::{FallocateFlags, fallocate};
 
 use super::format::{self, GROUP_HEADER_BYTES};
 use super::index::{self, IndexEntry};
 use super::queue::{Chunk, Queue};
 use super::{Segment, SegmentPosition, State};
-use crate::files;
+use crate::disk::{Access, DiskFile};
 
 /// Sealed segments that may wait for their index; the index of one too many is written at the next open.
 const INDEX_QUEUE_MAX: usize = 256;
 
-/// Starts both threads.
-pub(super) fn start(state: &Arc<State>, queue: &Arc<Queue>) -> io::Result<Vec<JoinHandle<()>>> {
+/// The writer and the indexer of a log, connected.
+pub(super) fn pair(state: &Arc<State>, queue: &Arc<Queue>) -> (Writer, Indexer) {
     let (to_index, sealed) = bounded(INDEX_QUEUE_MAX);
-    let name = state.options.name;
-    let indexer_state = Arc::clone(state);
-    let indexer = std::thread::Builder::new().name(format!("idx-{name}"));
-    let indexer = indexer.spawn(move || write_indexes(&indexer_state, &sealed))?;
-    let mut writer = Writer {
+    let writer = Writer {
         state: Arc::clone(state),
         queue: Arc::clone(queue),
         active: None,
         to_index,
     };
-    let writer = std::thread::Builder::new()
-        .name(format!("seg-{name}"))
-        .spawn(move || writer.run())?;
-    Ok(vec![writer, indexer])
+    let indexer = Indexer {
+        state: Arc::clone(state),
+        sealed,
+    };
+    (writer, indexer)
+}
+
+/// Starts a thread for each.
+pub(super) fn start(name: &str, mut writer: Writer, indexer: Indexer) -> io::Result<Vec<JoinHandle<()>>> {
+    let index = std::thread::Builder::new().name(format!("idx-{name}"));
+    let index = index.spawn(move || indexer.run())?;
+    let write = std::thread::Builder::new().name(format!("seg-{name}"));
+    let write = write.spawn(move || writer.run())?;
+    Ok(vec![write, index])
 }
 
 /// The segment being written.
 struct Active {
     number: u64,
-    file: File,
+    file: Box<dyn DiskFile>,
     end: u32,
 }
 
-struct Writer {
+/// Turns chunks into durable groups.
+pub(super) struct Writer {
     state: Arc<State>,
     queue: Arc<Queue>,
     active: Option<Active>,
@@ -58,14 +62,42 @@ struct Writer {
 impl Writer {
     fn run(&mut self) {
         while let Some(chunk) = self.queue.take() {
-            if !self.write(chunk) {
-                self.queue.close();
-                break;
+            if !self.handle(chunk) {
+                return;
             }
         }
+        self.seal();
+    }
+
+    /// One group, when something is queued, without waiting; false when nothing was.
+    #[cfg(feature = "simulation")]
+    pub(super) fn step(&mut self) -> bool {
+        match self.queue.try_take() {
+            Some(chunk) => {
+                self.handle(chunk);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// What the thread does at the end.
+    #[cfg(feature = "simulation")]
+    pub(super) fn finish(mut self) {
+        while self.step() {}
+        self.seal();
+    }
+
+    /// Writes one chunk; false when the log is finished.
+    fn handle(&mut self, chunk: Chunk) -> bool {
+        if self.write(chunk) {
+            return true;
+        }
+        self.queue.close();
         // What was queued behind a failed write is dropped, which its appenders see as `Unknown`.
         while self.queue.take().is_some() {}
         self.seal();
+        false
     }
 
     /// Makes one chunk durable, in a second segment if need be; false when that failed too.
@@ -110,7 +142,7 @@ impl Writer {
             offset: active.end,
         };
         active.file.write_all_at(bytes, u64::from(active.end))?;
-        self.state.sync(&active.file)?;
+        self.state.sync(active.file.as_ref())?;
         active.end += length;
         self.state
             .sync_us
@@ -165,18 +197,12 @@ fn create(state: &State) -> io::Result<Active> {
     let number = state.segments.read().last_key_value().map_or(1, |(last, _)| last + 1);
     let path = state.path(number);
     let tmp = path.with_extension("seg.tmp");
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(files::FILE_MODE)
-        .open(&tmp)?;
-    allocate(&file, u64::from(state.options.max_bytes))?;
+    let file = state.disk.open(&tmp, Access::Create)?;
+    file.allocate(u64::from(state.options.max_bytes))?;
     file.write_all_at(&format::file_header(number), 0)?;
     file.sync_all()?;
-    std::fs::rename(&tmp, &path)?;
-    files::sync_dir(&state.dir)?;
+    state.disk.rename(&tmp, &path)?;
+    state.disk.sync_dir(&state.dir)?;
     state.segments.write().insert(number, Segment::empty());
     Ok(Active {
         number,
@@ -185,23 +211,44 @@ fn create(state: &State) -> io::Result<Active> {
     })
 }
 
-/// Takes the space in advance, so that a sync writes no new file length; not every file system can.
-fn allocate(file: &File, bytes: u64) -> io::Result<()> {
-    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
-        Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
-        other => Ok(other?),
-    }
+/// Writes the indexes of sealed segments.
+pub(super) struct Indexer {
+    state: Arc<State>,
+    sealed: Receiver<u64>,
 }
 
-fn write_indexes(state: &State, sealed: &Receiver<u64>) {
-    for number in sealed {
+impl Indexer {
+    fn run(self) {
+        for number in &self.sealed {
+            self.index(number);
+        }
+    }
+
+    /// One index, when a segment waits for it, without waiting; false when none does.
+    #[cfg(feature = "simulation")]
+    pub(super) fn step(&self) -> bool {
+        let waiting = self.sealed.try_recv();
+        waiting.is_ok_and(|number| {
+            self.index(number);
+            true
+        })
+    }
+
+    fn index(&self, number: u64) {
+        let state = &self.state;
         let Some(segment) = state.segments.read().get(&number).cloned() else {
-            continue;
+            return;
         };
         let Some(entries) = segment.entries.as_ref().map(|entries| entries.read().clone()) else {
-            continue;
+            return;
         };
-        match index::write(&state.index_path(number), number, &segment, entries) {
+        match index::write(
+            state.disk.as_ref(),
+            &state.index_path(number),
+            number,
+            &segment,
+            entries,
+        ) {
             Ok(()) => {
                 if let Some(segment) = state.segments.write().get_mut(&number) {
                     segment.entries = None;

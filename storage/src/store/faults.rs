@@ -147,7 +147,13 @@ fn rig() -> Rig {
         node: NodeStore::in_memory().unwrap(),
     };
     let journal = Journal::new(JournalLimits::default(), []);
-    let store = Store::start(shared, journal, TxClock::new(Arc::new(|| 0), 0), home).unwrap();
+    let store = Store::start(Opened {
+        shared,
+        journal,
+        clock: TxClock::new(Arc::new(|| 0), 0),
+        home,
+    })
+    .unwrap();
     Rig { store, plan, fatal }
 }
 
