@@ -395,7 +395,14 @@ pub fn accounts_deleted_on_the_old_platform(api: &Api) {
         As::Nobody,
         &json!({"refresh_token": refresh(&login)}),
     )
-    .refused("refresh.invalid");
+    .refused("account.deleted");
+    let answer = api.verify(&access(&login));
+    assert_eq!(
+        (answer.text("/status"), answer.text("/code")),
+        ("denied".into(), "account.deleted".into())
+    );
+    api.call("account.get", As::Bearer(&access(&login)), &json!(null))
+        .refused("account.deleted");
     api.log_in("gone", "phone").refused("account.deleted");
 }
 

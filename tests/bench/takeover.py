@@ -43,6 +43,12 @@ def peak_bytes(pid):
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def disk_bytes(folder):
     return sum(os.path.getsize(os.path.join(where, name)) for where, _, names in os.walk(folder) for name in names)
 
@@ -74,9 +80,10 @@ def main():
     server = subprocess.Popen([options.binary, "demo", "--json", "--listen", "127.0.0.1:0", "--data", data], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         facts = json.loads(server.stdout.readline())
-        begun = time.monotonic()
+        begun, server_cpu, own_cpu = time.monotonic(), cpu_seconds(server.pid), os.times()
         done = subprocess.run([options.binary, "account", "import", file, "--pepper-file", pepper, "--json", "--data", data], capture_output=True, text=True)
-        seconds = time.monotonic() - begun
+        seconds, server_cpu = time.monotonic() - begun, cpu_seconds(server.pid) - server_cpu
+        client_cpu = os.times().children_user + os.times().children_system - own_cpu.children_user - own_cpu.children_system
         print(done.stdout.strip().splitlines()[-1] if done.stdout else done.stderr)
         if done.returncode != 0:
             sys.exit(f"the import left with {done.returncode}: {done.stderr[-2000:]}")
@@ -96,6 +103,8 @@ def main():
                 results[recipe(uid)][result] += 1
         bad = sum(number for counter in results.values() for result, number in counter.items() if result not in ("ok", "account.restricted"))
         report = {"accounts": options.count, "seconds": round(seconds, 1), "accounts_per_second": round(options.count / seconds),
+                  "server_cpu_us_per_account": round(server_cpu * 1e6 / options.count, 1),
+                  "client_cpu_us_per_account": round(client_cpu * 1e6 / options.count, 1),
                   "peak_memory_bytes": after_import, "disk_bytes_per_account": round(disk_bytes(data) / options.count),
                   "logins": {name: dict(counter) for name, counter in results.items()}, "wrong": bad}
         print(json.dumps(report, indent=1))

@@ -272,7 +272,12 @@ impl Route {
     pub fn all_errors(&self) -> Vec<Code> {
         let auth: &[Code] = match self.auth {
             Auth::None => &[],
-            Auth::Bearer => &[codes::TOKEN_MISSING, codes::SESSION_INVALID, codes::NOT_READY],
+            Auth::Bearer => &[
+                codes::TOKEN_MISSING,
+                codes::SESSION_INVALID,
+                codes::ACCOUNT_DELETED,
+                codes::NOT_READY,
+            ],
             Auth::Signed {
                 changes_something: false,
             } => SIGNATURE,

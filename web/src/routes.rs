@@ -85,6 +85,7 @@ pub static ROUTES: &[Route] = &[
         c::REFRESH_INVALID,
         c::REFRESH_REUSED,
         c::ACCOUNT_RESTRICTED,
+        c::ACCOUNT_DELETED,
         c::NOT_READY,
     ]),
     Route::sdk(

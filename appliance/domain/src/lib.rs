@@ -8,6 +8,7 @@ pub mod call;
 mod catalogue;
 pub mod codes;
 mod credential;
+mod deletion;
 mod device;
 pub mod error;
 pub mod game;

@@ -1,5 +1,5 @@
-//! What must be answered from memory, kept equal to the store by its observers: the catalogue, the revocations and
-//! the restrictions.
+//! What must be answered from memory, kept equal to the store by its observers: the catalogue, the revocations,
+//! the restrictions and the deletions.
 
 use std::sync::Arc;
 
@@ -7,12 +7,13 @@ use arc_swap::{ArcSwap, Guard};
 use seawall_storage::{Key, OpenOptions, ReadError, Record, Span, Table, View};
 
 use crate::catalogue::Catalogue;
+use crate::deletion::DeletionMirror;
 use crate::ids::UnixMs;
 use crate::restriction::RestrictionMirror;
 use crate::revocation::RevocationMirror;
 use crate::tables::catalogue::{GAMES, KEYS, MAC_KEYS, PACKAGES, REALMS};
 use crate::tables::restriction::RESTRICTIONS;
-use crate::tables::session::{ACCOUNT_REVOCATIONS, PLAYER_REVOCATIONS, SESSION_REVOCATIONS};
+use crate::tables::session::{ACCOUNT_DELETIONS, ACCOUNT_REVOCATIONS, PLAYER_REVOCATIONS, SESSION_REVOCATIONS};
 
 /// Rows read at a time while loading.
 const LOAD_PAGE_ROWS: usize = 5_000;
@@ -28,6 +29,7 @@ struct Set {
     catalogue: ArcSwap<Catalogue>,
     revocations: RevocationMirror,
     restrictions: RestrictionMirror,
+    deletions: DeletionMirror,
 }
 
 impl Mirrors {
@@ -36,7 +38,8 @@ impl Mirrors {
     pub fn attach(&self, options: OpenOptions) -> OpenOptions {
         let mirrors = || self.clone();
         let (realms, games, packages, keys, mac_keys) = (mirrors(), mirrors(), mirrors(), mirrors(), mirrors());
-        let (sessions, accounts, players, restrictions) = (mirrors(), mirrors(), mirrors(), mirrors());
+        let (sessions, accounts, players) = (mirrors(), mirrors(), mirrors());
+        let (restrictions, deletions) = (mirrors(), mirrors());
         options
             .observe(&REALMS, move |id, row| {
                 realms.change(|catalogue| catalogue.set_realm(*id, row));
@@ -71,6 +74,9 @@ impl Mirrors {
                 Some(row) => restrictions.restrictions().put(*id, row),
                 None => restrictions.restrictions().forget(*id),
             })
+            .observe(&ACCOUNT_DELETIONS, move |id, row| {
+                deletions.deletions().set(*id, row.is_some());
+            })
     }
 
     /// Fills the mirrors from a snapshot. Nothing may be written meanwhile.
@@ -92,6 +98,7 @@ impl Mirrors {
         each(view, &PLAYER_REVOCATIONS, |(game, player), row| {
             revocations.put_player(game, player, row.through_session);
         })?;
+        each(view, &ACCOUNT_DELETIONS, |id, _| self.deletions().set(id, true))?;
         each(view, &RESTRICTIONS, |id, row| {
             if row.until_at.is_none_or(|until| now_at < until) {
                 self.restrictions().put(id, &row);
@@ -113,6 +120,10 @@ impl Mirrors {
 
     pub(crate) fn revocations(&self) -> &RevocationMirror {
         &self.set.revocations
+    }
+
+    pub(crate) fn deletions(&self) -> &DeletionMirror {
+        &self.set.deletions
     }
 
     pub(crate) fn restrictions(&self) -> &RestrictionMirror {

@@ -7,7 +7,7 @@ use crate::call::Call;
 use crate::error::Error;
 use crate::platform::Platform;
 use crate::tables::session::{
-    ACCOUNT_REVOCATIONS, ACCOUNT_REVOCATIONS_BY_END, IDEMPOTENCY, IDEMPOTENCY_BY_END, PLAYER_REVOCATIONS,
+    ACCOUNT_DELETIONS, ACCOUNT_DELETIONS_BY_END, ACCOUNT_REVOCATIONS, ACCOUNT_REVOCATIONS_BY_END, IDEMPOTENCY, IDEMPOTENCY_BY_END, PLAYER_REVOCATIONS,
     PLAYER_REVOCATIONS_BY_END, SESSION_REVOCATIONS, SESSION_REVOCATIONS_BY_END, SESSIONS, SESSIONS_BY_END,
 };
 
@@ -37,6 +37,8 @@ impl Platform {
         self.sweep_table(call, &ACCOUNT_REVOCATIONS, &ACCOUNT_REVOCATIONS_BY_END, &mut swept)
             .await?;
         self.sweep_table(call, &PLAYER_REVOCATIONS, &PLAYER_REVOCATIONS_BY_END, &mut swept)
+            .await?;
+        self.sweep_table(call, &ACCOUNT_DELETIONS, &ACCOUNT_DELETIONS_BY_END, &mut swept)
             .await?;
         self.sweep_table(call, &IDEMPOTENCY, &IDEMPOTENCY_BY_END, &mut swept)
             .await?;

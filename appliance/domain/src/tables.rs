@@ -1,5 +1,5 @@
-//! Every table of the business, in one list. Numbers are persisted and never reused: the next free ones are 35 for
-//! tables and 110 for indexes. The declarations stand beside their records, by noun.
+//! Every table of the business, in one list. Numbers are persisted and never reused: the next free ones are 36 for
+//! tables and 111 for indexes. The declarations stand beside their records, by noun.
 
 use seawall_storage::TableDef;
 
@@ -28,6 +28,7 @@ pub static TABLES: &[&TableDef] = &[
     &session::ACCOUNT_REVOCATIONS.def,
     &session::PLAYER_REVOCATIONS.def,
     &session::IDEMPOTENCY.def,
+    &session::ACCOUNT_DELETIONS.def,
     &restriction::RESTRICTIONS.def,
     &takeover::IMPORTS.def,
     &takeover::IMPORTED_UIDS.def,

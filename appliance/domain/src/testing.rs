@@ -266,6 +266,21 @@ impl World {
         })
     }
 
+    /// What a second platform over the same store is opened with, as after a restart.
+    #[must_use]
+    pub fn options(&self, mirrors: Mirrors) -> PlatformOptions {
+        PlatformOptions {
+            store: self.store.clone(),
+            mirrors,
+            keys: self.keys.clone(),
+            auth_log: Arc::new(MemoryLog::default()),
+            clock: self.clock.clone(),
+            entropy: SeededEntropyOf(5).into(),
+            hash_pool: Arc::new(InlinePool::default()),
+            hash_cost: CHEAP,
+        }
+    }
+
     /// A clock for [`World::over`].
     #[must_use]
     pub fn clock() -> Arc<TestClock> {

@@ -89,7 +89,7 @@ pub enum TokenStatus {
     },
     /// The token is good and a rule keeps the player out. Do not send them to log in again.
     Denied {
-        /// `account.restricted`, `game.maintenance`, ….
+        /// `account.restricted`, `account.deleted`, `game.maintenance`, ….
         code: String,
         /// When it ends, if known.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,9 +9,9 @@ use crate::account::Action;
 use crate::account::own::IDENTITIES_MAX;
 use crate::account::restrict::{put_restriction, restrictions_in};
 use crate::codes::{IMPORT_CONFLICT, IMPORT_UNKNOWN};
+use crate::deletion::set_deleted;
 use crate::error::Error;
 use crate::ids::{AccountId, RealmId, UnixMs};
-use crate::session::revoke::revoke_account;
 use crate::tables::account::{
     ACCOUNTS, AccountRow, CREDENTIALS, CredentialRow, IDENTITIES, IdentityRow, ImportedFrom, NameHash, StoredPassword,
 };
@@ -256,8 +256,8 @@ fn update(tx: &mut Tx<'_>, import_id: [u8; 16], row: &Row, id: AccountId, accoun
         replace_password(tx, id, stored, row.changed_at.unwrap_or(now_at))?;
     }
     replace_ban(tx, import_id, id, row.ban.as_ref())?;
-    if row.is_deleted && !account.is_deleted {
-        revoke_account(tx, id, None)?;
+    if row.is_deleted != account.is_deleted {
+        set_deleted(tx, id, row.is_deleted)?;
     }
     let changed_at = row.changed_at.unwrap_or(now_at);
     let imported = account.imported.map(|imported| ImportedFrom {

@@ -10,6 +10,8 @@ use crate::identity::IdentityKind;
 use crate::ids::{AccountId, PlayerId};
 use crate::session::{Credential, LoggedIn};
 use crate::testing::{World, block_on, client, operator};
+use crate::verify::Verified;
+use crate::{Mirrors, Platform};
 
 const MD5_OF_123456: &str = "e10adc3949ba59abbe56e057f20f883e";
 
@@ -370,20 +372,35 @@ fn a_deleted_account_comes_over_as_deleted() {
 }
 
 #[test]
-fn deleting_an_account_that_plays_ends_its_sessions() {
+fn deleting_an_account_that_plays_denies_its_tokens() {
     let world = World::new().unwrap();
     let line = |status: &str, at: u64| {
         format!(r#"{{"uid":42,"username":"alice","password":"{MD5_OF_123456}","status":"{status}","changed_at":{at}}}"#)
     };
     import(&world, "1", &line("active", 1_600_000_000));
     let login = log_in(&world, "alice", "123456").unwrap();
+    let verify = || {
+        world
+            .platform
+            .session_verify(&world.server(), &login.session.access_token, None)
+    };
+    let refresh = || block_on(world.platform.session_refresh(&client(), &login.session.refresh_token));
     import(&world, "2", &line("deleted", 1_600_000_001));
-    let answer = world
-        .platform
-        .session_verify(&world.server(), &login.session.access_token, None);
-    assert!(matches!(answer, crate::verify::Verified::Invalid(_)), "{answer:?}");
-    let refreshed = block_on(world.platform.session_refresh(&client(), &login.session.refresh_token));
-    assert_eq!(refreshed.unwrap_err().code, REFRESH_INVALID);
+    let denied = verify();
+    assert!(
+        matches!(denied, Verified::Denied { code, .. } if code == ACCOUNT_DELETED.name),
+        "{denied:?}"
+    );
+    assert_eq!(refresh().unwrap_err().code, ACCOUNT_DELETED);
+    // Deleted by mistake: the session goes on.
+    import(&world, "3", &line("active", 1_600_000_002));
+    assert!(matches!(verify(), Verified::Valid(_)));
+    refresh().unwrap();
+    // A restart finds the deletion again.
+    import(&world, "4", &line("deleted", 1_600_000_003));
+    let again = Platform::open(world.options(Mirrors::default())).unwrap();
+    let answer = again.session_verify(&world.server(), &login.session.access_token, None);
+    assert!(matches!(answer, Verified::Denied { .. }), "{answer:?}");
 }
 
 #[test]

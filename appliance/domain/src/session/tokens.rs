@@ -1,7 +1,7 @@
 //! Pairs of tokens, recomputed from facts; and the bearer of an access token.
 
 use crate::call::Call;
-use crate::codes::{REFRESH_INVALID, SESSION_INVALID};
+use crate::codes::{ACCOUNT_DELETED, REFRESH_INVALID, SESSION_INVALID};
 use crate::error::Error;
 use crate::ids::UnixMs;
 use crate::platform::{Platform, defect};
@@ -56,8 +56,13 @@ impl Platform {
     /// Whose access token this is. From memory.
     pub(crate) fn bearer(&self, _call: &Call, token: &str) -> Result<Claims, Error> {
         self.require_ready()?;
-        self.judge_access(token, self.now_at())
-            .map_err(|proof| proven(SESSION_INVALID.error(), proof))
+        let claims = self
+            .judge_access(token, self.now_at())
+            .map_err(|proof| proven(SESSION_INVALID.error(), proof))?;
+        if self.inner.mirrors.deletions().contains(claims.account_id) {
+            return Err(ACCOUNT_DELETED.error());
+        }
+        Ok(claims)
     }
 
     /// Reads an access token and looks for a proof against it: MAC, end, revocation.

@@ -105,6 +105,22 @@ fn a_bound_outlives_every_refresh_token_under_it() {
 }
 
 #[test]
+fn a_deletion_is_forgotten_when_no_access_token_can_be_alive() {
+    let world = World::new().unwrap();
+    let account = world.register("alice").unwrap().account_id;
+    let delete = move |tx: &mut Tx<'_>| crate::deletion::set_deleted(tx, account, true);
+    block_on(world.platform.commit(&operator(), "account.delete", delete)).unwrap();
+    assert!(world.platform.inner.mirrors.deletions().contains(account));
+    world.clock.advance(*crate::game::ACCESS_TOKEN_MS.end() - 3_600_000);
+    sweep(&world);
+    assert!(world.platform.inner.mirrors.deletions().contains(account));
+    world.clock.advance(3 * 3_600_000);
+    sweep(&world);
+    assert!(!world.platform.inner.mirrors.deletions().contains(account));
+    assert_eq!(rows(&world, &ACCOUNT_DELETIONS), 0);
+}
+
+#[test]
 fn a_large_end_is_swept_in_pages() {
     let world = World::new().unwrap();
     for n in 0..SWEEP_PAGE_ROWS + 1 {

@@ -11,7 +11,7 @@ use super::account::{
 use super::catalogue::{GAMES, GameRow, KEYS, KeyRow, MAC_KEYS, MacKeyRow, PACKAGES, PackageRow, REALMS, RealmRow};
 use super::restriction::{RESTRICTIONS, RestrictionRow, SubjectRow};
 use super::session::{
-    ACCOUNT_REVOCATIONS, Effect, IDEMPOTENCY, IdempotencyRow, PLAYER_REVOCATIONS, SESSION_REVOCATIONS, SESSIONS,
+    ACCOUNT_DELETIONS, ACCOUNT_REVOCATIONS, AccountDeletionRow, Effect, IDEMPOTENCY, IdempotencyRow, PLAYER_REVOCATIONS, SESSION_REVOCATIONS, SESSIONS,
     SessionRevocationRow, SessionRow, SubjectRevocationRow,
 };
 use super::takeover::{IMPORTED_UIDS, IMPORTS, ImportRow};
@@ -177,6 +177,14 @@ fn sessions() -> Result<Vec<Sample>, CodecError> {
                 effect: Effect::Refresh {
                     pair: session().pair(SessionId(77)),
                 },
+            },
+        )?,
+        sample(
+            &ACCOUNT_DELETIONS,
+            &AccountId(1_000_001),
+            &AccountDeletionRow {
+                expires_at: AT + 1,
+                deleted_at: AT,
             },
         )?,
         sample(&RESTRICTIONS, &5, &restriction())?,

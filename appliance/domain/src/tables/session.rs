@@ -102,6 +102,27 @@ pub static PLAYER_REVOCATIONS: Table<(GameId, PlayerId), SubjectRevocationRow> =
     )
 });
 
+/// Account deletions by the hour in which they end.
+pub static ACCOUNT_DELETIONS_BY_END: Index<u32, AccountId> = Index::new(IndexDef {
+    number: 110,
+    name: "account_deletions_by_end",
+    doc: "End in hours since 1970: what the sweep follows.",
+    of: |_, value, emit| by_end(value, emit),
+});
+
+/// Accounts that were deleted while access tokens of theirs may be alive, mirrored in memory. A rule, not a proof
+/// against a token: the game server is told that the account is gone, and nobody is sent to log in again.
+pub static ACCOUNT_DELETIONS: Table<AccountId, AccountDeletionRow> = table(TableDef {
+    class: Class::RemotePreferred,
+    retention: Retention::RowExpiry("expires_at"),
+    indexes: &[ACCOUNT_DELETIONS_BY_END.def],
+    ..TableDef::new(
+        35,
+        "account_deletions",
+        "Deletion by account (u64). Written when an account with a past is deleted; deleted when it is active again, and by the sweep once no access token of it can be alive; at most one per account.",
+    )
+});
+
 /// Idempotency records by the hour in which they end.
 pub static IDEMPOTENCY_BY_END: Index<u32, [u8; 32]> = Index::new(IndexDef {
     number: 108,
@@ -121,7 +142,7 @@ pub static IDEMPOTENCY: Table<[u8; 32], IdempotencyRow> = table(TableDef {
     )
 });
 
-/// All four kinds of rows that end keep the instant as their leading field.
+/// All kinds of rows that end keep the instant as their leading field.
 fn by_end(value: &[u8], emit: &mut dyn FnMut(&[u8])) -> Result<(), seawall_storage::CodecError> {
     let end_at: UnixMs = leading(value)?;
     emit(&end_hour(end_at).to_be_bytes());
@@ -181,6 +202,15 @@ pub struct SubjectRevocationRow {
     pub except_session: Option<SessionId>,
     /// The bound in time, for people.
     pub not_before_at: UnixMs,
+}
+
+/// A deleted account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountDeletionRow {
+    /// When no access token of the account can be alive any more. Leading field.
+    pub expires_at: UnixMs,
+    /// When it was deleted.
+    pub deleted_at: UnixMs,
 }
 
 /// A remembered call.
@@ -275,6 +305,9 @@ impl Record for SessionRevocationRow {
     const VERSION: u8 = 1;
 }
 impl Record for SubjectRevocationRow {
+    const VERSION: u8 = 1;
+}
+impl Record for AccountDeletionRow {
     const VERSION: u8 = 1;
 }
 impl Record for IdempotencyRow {

@@ -3,7 +3,7 @@
 use super::{Assurance, ValidToken, Verified};
 use crate::account::Action;
 use crate::call::{Call, Caller};
-use crate::codes::{GAME_MAINTENANCE, NOT_READY};
+use crate::codes::{ACCOUNT_DELETED, GAME_MAINTENANCE, NOT_READY};
 use crate::error::Error;
 use crate::game::GameStatus;
 use crate::ids::{PlayerId, UnixMs};
@@ -81,6 +81,13 @@ impl Platform {
     /// The answer to a good token: valid, or denied by a rule.
     fn admit(&self, claims: &Claims, now_at: UnixMs) -> Verified {
         let catalogue = self.catalogue();
+        if self.inner.mirrors.deletions().contains(claims.account_id) {
+            return Verified::Denied {
+                code: ACCOUNT_DELETED.name,
+                until_at: None,
+                message: None,
+            };
+        }
         let game = catalogue.games.get(&claims.game_id);
         if game.is_some_and(|game| game.settings.status == GameStatus::Maintenance) {
             return Verified::Denied {

@@ -5,8 +5,8 @@ use crate::account::{Action, Restrict, Subject};
 use crate::codes::*;
 use crate::game::{GameChange, GameStatus};
 use crate::ids::RealmId;
-use crate::testing::{CHEAP, InlinePool, MemoryLog, SeededEntropyOf, World, block_on, client, operator};
-use crate::{Call, Caller, Mirrors, Platform, PlatformOptions};
+use crate::testing::{World, block_on, client, operator};
+use crate::{Call, Caller, Mirrors, Platform};
 
 fn world() -> World {
     World::new().unwrap()
@@ -253,16 +253,7 @@ fn a_batch_answers_in_order_and_has_a_limit() {
 
 /// A second platform over the same store whose mirrors nobody loaded yet.
 fn unready(world: &World) -> Platform {
-    Platform::open_unready(PlatformOptions {
-        store: world.store.clone(),
-        mirrors: Mirrors::default(),
-        keys: world.keys.clone(),
-        auth_log: std::sync::Arc::new(MemoryLog::default()),
-        clock: world.clock.clone(),
-        entropy: SeededEntropyOf(5).into(),
-        hash_pool: std::sync::Arc::new(InlinePool::default()),
-        hash_cost: CHEAP,
-    })
+    Platform::open_unready(world.options(Mirrors::default()))
 }
 
 #[test]
@@ -322,18 +313,7 @@ fn a_restart_loads_what_verify_needs() {
     )
     .unwrap();
 
-    let mirrors = Mirrors::default();
-    let after = Platform::open(PlatformOptions {
-        store: world.store.clone(),
-        mirrors,
-        keys: world.keys.clone(),
-        auth_log: std::sync::Arc::new(MemoryLog::default()),
-        clock: world.clock.clone(),
-        entropy: SeededEntropyOf(5).into(),
-        hash_pool: std::sync::Arc::new(InlinePool::default()),
-        hash_cost: CHEAP,
-    })
-    .unwrap();
+    let after = Platform::open(world.options(Mirrors::default())).unwrap();
     let ask = |token: &str| after.session_verify(&world.server(), token, None);
     assert_eq!(
         reason(&ask(&replaced.session.access_token)),
@@ -354,17 +334,7 @@ fn a_restart_loads_what_verify_needs() {
 fn each_start_leaves_room_between_the_ids() {
     let world = world();
     let before = world.register("alice").unwrap();
-    let after = Platform::open(PlatformOptions {
-        store: world.store.clone(),
-        mirrors: Mirrors::default(),
-        keys: world.keys.clone(),
-        auth_log: std::sync::Arc::new(MemoryLog::default()),
-        clock: world.clock.clone(),
-        entropy: SeededEntropyOf(5).into(),
-        hash_pool: std::sync::Arc::new(InlinePool::default()),
-        hash_cost: CHEAP,
-    })
-    .unwrap();
+    let after = Platform::open(world.options(Mirrors::default())).unwrap();
     drop(after);
     let next = world.register("bob").unwrap();
     assert!(next.session.session_id.0 > before.session.session_id.0 + crate::start::SESSION_IDS_SKIPPED);
