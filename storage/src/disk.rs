@@ -11,6 +11,8 @@ use std::path::Path;
 
 use rustix::fs::{FallocateFlags, fallocate};
 
+use crate::fault::{self, Switch};
+
 /// Mode of files that hold data.
 pub(crate) const FILE_MODE: u32 = 0o600;
 /// Mode of directories that hold data.
@@ -94,7 +96,10 @@ impl Disk for HostDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::rename(from, to)
+        fault::at_file(to, "before_rename");
+        std::fs::rename(from, to)?;
+        fault::at_file(to, "after_rename");
+        Ok(())
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -120,6 +125,9 @@ impl Disk for HostDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        if fault::is_on(Switch::NoDirsync) {
+            return Ok(());
+        }
         File::open(dir)?.sync_all()
     }
 
@@ -163,10 +171,16 @@ impl DiskFile for File {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        if fault::is_on(Switch::SkipFsync) {
+            return Ok(());
+        }
         Self::sync_data(self)
     }
 
     fn sync_all(&self) -> io::Result<()> {
+        if fault::is_on(Switch::SkipFsync) {
+            return Ok(());
+        }
         Self::sync_all(self)
     }
 }

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use crate::catalog::{MARK_TABLE, bare_key, row_key};
 use crate::error::CodecError;
+use crate::fault;
 use crate::key::Key;
 
 /// How much of the journal is kept.
@@ -80,7 +81,10 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    pub(crate) fn new(limits: JournalLimits, closed: impl IntoIterator<Item = Stretch>) -> Self {
+    pub(crate) fn new(mut limits: JournalLimits, closed: impl IntoIterator<Item = Stretch>) -> Self {
+        if fault::is_on(fault::Switch::SmallJournal) {
+            limits.max_bytes = 64 << 10;
+        }
         let stretch_bytes = STRETCH_BYTES.min(limits.max_bytes / 16).max(1);
         Self {
             limits,

@@ -18,6 +18,7 @@ pub mod control;
 mod disk;
 pub mod engine;
 mod error;
+pub mod fault;
 mod files;
 pub mod frame;
 mod head;

@@ -16,6 +16,7 @@ use crate::disk::{Disk, HostDisk};
 use crate::engine::Engine;
 use crate::engine::rocks::RocksEngine;
 use crate::error::{EngineError, TxError};
+use crate::fault;
 use crate::files;
 use crate::head::Head;
 use crate::journal::{Journal, JournalLimits};
@@ -230,7 +231,9 @@ pub(crate) fn open_on(ground: &Ground<'_>, dir: &Path, options: OpenOptions) -> 
 
     let mut control = open_control(&places, disk, &entropy, &progress)?;
     let engine = open_engine(&places, ground, &mut control, &progress)?;
+    fault::hit("open.engine");
     let (head, journal) = check_history(&places, engine.as_ref(), &control.state, journal)?;
+    fault::hit("open.recovered");
     control.state.incarnation += 1;
     raise_floor(&mut control, head);
     control
@@ -245,6 +248,7 @@ pub(crate) fn open_on(ground: &Ground<'_>, dir: &Path, options: OpenOptions) -> 
     };
     let start = (head, identity);
     let shared = Shared::new(engine, catalog, keys, memory.row_cache_bytes, start, on_fatal);
+    fault::hit("open.indexes");
     indexes::prepare(&shared, &progress).map_err(|error| indexes::open_error(&places.engine, error))?;
     let keeper = FloorKeeper::new(control, Arc::clone(&shared), progress);
     let home = Home {
@@ -321,6 +325,7 @@ fn open_engine(
             &head,
         )])
         .map_err(|error| OpenError::engine(&places.engine, &error))?;
+    fault::hit("open.created");
     disk.sync_dir(files::parent(&places.engine)).map_err(io)?;
     control.state.initialised = true;
     control

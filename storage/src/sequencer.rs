@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, select};
 
 use crate::catalog::number_of;
 use crate::commit::{Job, Settled, Verdict};
+use crate::fault;
 use crate::frame::{Envelope, FrameBuilder};
 use crate::limits::{GROUP_MAX_BYTES, GROUP_MAX_TX};
 use crate::overlay::{Layers, Overlay};
@@ -244,6 +245,7 @@ impl Sequencer {
             notices,
             now_at,
         } = std::mem::replace(&mut self.group, Group::new());
+        fault::hit("commit.closed");
         let rows = Arc::new(rows);
         self.in_flight = Some(Arc::clone(&rows));
         if let Err(lost) = self.writer.send(ClosedGroup {

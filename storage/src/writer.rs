@@ -12,6 +12,7 @@ use crate::catalog::{bare_key, number_of};
 use crate::commit::{Job, Settled};
 use crate::engine::{BatchOp, Space};
 use crate::error::EngineError;
+use crate::fault::{self, Switch};
 use crate::frame::{FrameBuilder, FramePosition};
 use crate::head::Head;
 use crate::journal::Journal;
@@ -84,7 +85,10 @@ impl Writer {
         self.advance()
     }
 
-    fn take(&mut self, group: ClosedGroup) {
+    fn take(&mut self, mut group: ClosedGroup) {
+        if fault::is_on(Switch::ReplyBeforeSync) {
+            group.waiters.drain(..).for_each(|job| job.settle(Settled::Durable));
+        }
         let (figures, frame) = (&self.shared.figures, &group.frame);
         figures.group_transactions.record(u64::from(frame.transactions()));
         figures.group_bytes.record(frame.payload_bytes() as u64);
@@ -126,7 +130,10 @@ impl Writer {
                 Settled::Unknown
             }
         };
-        waiters.into_iter().for_each(|job| job.settle(how));
+        for job in waiters {
+            fault::hit("reply.before");
+            job.settle(how);
+        }
         let durable = how == Settled::Durable;
         if self.done.send(durable).is_ok() && durable {
             Stage::Free
@@ -186,8 +193,13 @@ impl Writer {
             batch.push(BatchOp::Delete(Space::Meta, key));
             batch.push(BatchOp::DeleteRange(Space::Journal, from, until));
         }
+        fault::hit("commit.before_write");
+        if !gone.is_empty() {
+            fault::hit("journal.trim");
+        }
         let begun = Instant::now();
         self.shared.engine.commit(&batch)?;
+        fault::hit("commit.after_sync");
         let sync_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.shared.figures.sync_us.record(sync_us);
         self.note_journal();
@@ -225,6 +237,7 @@ impl Writer {
             self.notify(key, value.as_deref())?;
         }
         *self.shared.head.write() = head;
+        fault::hit("publish.after");
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
-use seawall_storage::{Key, OpenOptions, ReadError, Record, Span, Table, View};
+use seawall_storage::{Key, OpenOptions, ReadError, Record, Span, Table, View, fault};
 
 use crate::catalogue::Catalogue;
 use crate::deletion::DeletionMirror;
@@ -90,7 +90,9 @@ impl Mirrors {
         self.set.catalogue.store(Arc::new(catalogue));
         let revocations = self.revocations();
         each(view, &SESSION_REVOCATIONS, |id, row| {
-            revocations.put_session(id, row.reason);
+            if !fault::is_on(fault::Switch::DropRevocations) {
+                revocations.put_session(id, row.reason);
+            }
         })?;
         each(view, &ACCOUNT_REVOCATIONS, |id, row| {
             revocations.put_account(id, row.through_session, row.except_session);

@@ -12,6 +12,7 @@ use rocksdb::{
 
 use super::{BatchOp, Capabilities, Engine, EngineView, Fetched, Space, Tier, Visit};
 use crate::error::EngineError;
+use crate::fault;
 use crate::options::MemoryBudget;
 use crate::span::EngineRange;
 
@@ -119,7 +120,7 @@ impl RocksEngine {
         let mut memory_reads = ReadOptions::default();
         memory_reads.set_read_tier(ReadTier::BlockCache);
         let mut synced = WriteOptions::default();
-        synced.set_sync(true);
+        synced.set_sync(!fault::is_on(fault::Switch::SkipFsync));
         Ok(Self {
             db,
             memory_reads,

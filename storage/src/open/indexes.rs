@@ -8,6 +8,7 @@ use super::{OpenError, OpenFailure};
 use crate::catalog::{DECLARED_TABLE, INDEX_STATE_TABLE, bare_key, row_key, table_space};
 use crate::engine::{BatchOp, Space};
 use crate::error::{EngineError, TxError};
+use crate::fault;
 use crate::options::ProgressFn;
 use crate::overlay::Overlay;
 use crate::shared::Shared;
@@ -52,7 +53,7 @@ pub(super) fn prepare(shared: &Shared, progress: &ProgressFn) -> Result<(), Stop
         for index in table.indexes {
             let key = row_key(INDEX_STATE_TABLE, &index.number.to_be_bytes());
             let state = shared.engine.view().get(Space::Meta, &key)?;
-            if state.as_deref() != Some(READY) {
+            if state.as_deref() != Some(READY) || fault::is_on(fault::Switch::RebuildIndexes) {
                 build(shared, table, index, progress)?;
                 shared.engine.commit(&[BatchOp::Put(Space::Meta, &key, READY)])?;
             }
@@ -133,6 +134,7 @@ fn build(shared: &Shared, table: &TableDef, index: &IndexDef, progress: &Progres
             })?;
         next = rows.last().map(|(key, _)| span.beyond(bare_key(key)));
         done += rows.len();
+        fault::hit("index.build");
         commit_entries(shared, table, index, rows)?;
         if done > 0 {
             progress(&format!("building index {}: {done} rows", index.name));

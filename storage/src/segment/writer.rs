@@ -15,6 +15,7 @@ use super::index::{self, IndexEntry};
 use super::queue::{Chunk, Queue};
 use super::{Segment, SegmentPosition, State};
 use crate::disk::{Access, DiskFile};
+use crate::fault;
 
 /// Sealed segments that may wait for their index; the index of one too many is written at the next open.
 const INDEX_QUEUE_MAX: usize = 256;
@@ -142,6 +143,7 @@ impl Writer {
             offset: active.end,
         };
         active.file.write_all_at(bytes, u64::from(active.end))?;
+        fault::hit("segment.before_sync");
         self.state.sync(active.file.as_ref())?;
         active.end += length;
         self.state
@@ -177,6 +179,7 @@ impl Writer {
     /// Ends the active segment at its last acknowledged byte.
     fn seal(&mut self) {
         let Some(active) = self.active.take() else { return };
+        fault::hit("segment.rotate");
         let ended = active
             .file
             .set_len(u64::from(active.end))
