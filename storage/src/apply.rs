@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use crate::catalog::{Catalog, bare_key, number_of, row_key, table_space};
 use crate::error::TxError;
 use crate::fault;
-#[cfg(test)]
 use crate::frame::Frame;
 use crate::keyring::KeyRing;
 use crate::overlay::{Layers, Overlay};
@@ -108,22 +107,20 @@ impl Rules<'_> {
         }
     }
 
-    /// All row changes of a frame on top of `below`: the way frames will be applied where they arrive.
+    /// Lays all row changes of a frame over `own`, with `below` under it: the way frames are applied where they arrive.
     ///
     /// # Errors
     /// [`TxError::UnknownTable`] for a table this build does not have: the caller must halt, never skip.
-    #[cfg(test)]
-    pub(crate) fn frame_rows(&self, below: Layers<'_>, frame: &Frame<'_>) -> Result<Overlay, TxError> {
-        let mut own = Overlay::default();
+    pub(crate) fn add_frame(&self, own: &mut Overlay, below: Layers<'_>, frame: &Frame<'_>) -> Result<(), TxError> {
         for change in frame.transactions.iter().flat_map(|tx| &tx.rows) {
             let table = self
                 .catalog
                 .table(change.table)
                 .ok_or(TxError::UnknownTable(change.table))?;
             let full_key = row_key(change.table, change.key);
-            self.set_row(&mut own, below, table, full_key, change.value.map(<[u8]>::to_vec))?;
+            self.set_row(own, below, table, full_key, change.value.map(<[u8]>::to_vec))?;
         }
-        Ok(own)
+        Ok(())
     }
 
     /// The rows of an overlay that belong into a frame: those of tables, not of indexes.

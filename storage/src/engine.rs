@@ -124,6 +124,18 @@ pub trait Engine: Send + Sync + 'static {
     /// [`EngineError`]; with [`Capabilities::commit_may_be_unknown`] the batch may then still exist after a restart.
     fn commit(&self, batch: &[BatchOp<'_>]) -> Result<(), EngineError>;
 
+    /// Makes a copy of the latest committed state in `dir`, which must not exist, on the same file system, without holding
+    /// up commits. Files that never change are shared with the original.
+    ///
+    /// # Errors
+    /// [`EngineError`]; an engine without files has nothing to copy.
+    fn checkpoint(&self, dir: &std::path::Path) -> Result<(), EngineError> {
+        Err(EngineError::Io(format!(
+            "this engine cannot be copied to {}",
+            dir.display()
+        )))
+    }
+
     /// What this engine can do.
     fn capabilities(&self) -> Capabilities;
 

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use crate::catalog::{MARK_TABLE, bare_key, row_key};
+use crate::engine::{BatchOp, Space};
 use crate::error::CodecError;
 use crate::fault;
 use crate::key::Key;
@@ -69,6 +70,60 @@ pub(crate) struct Upkeep {
     pub(crate) closed: Option<Stretch>,
     /// Stretches that go: delete their frames and marks.
     pub(crate) trimmed: Vec<Stretch>,
+}
+
+impl Upkeep {
+    /// The rows it comes to, to be kept while their batch is made.
+    pub(crate) fn rows(&self) -> UpkeepRows {
+        UpkeepRows {
+            mark: self.closed.map(|stretch| (stretch.key(), stretch.encode())),
+            gone: self.trimmed.iter().map(Gone::of).collect(),
+        }
+    }
+}
+
+/// The rows of an [`Upkeep`].
+pub(crate) struct UpkeepRows {
+    mark: Option<(Vec<u8>, Vec<u8>)>,
+    gone: Vec<Gone>,
+}
+
+struct Gone {
+    mark_key: Vec<u8>,
+    from: [u8; 8],
+    until: [u8; 8],
+}
+
+impl Gone {
+    fn of(stretch: &Stretch) -> Self {
+        Self {
+            mark_key: stretch.key(),
+            from: stretch.first_lsn.to_be_bytes(),
+            until: (stretch.last_lsn + 1).to_be_bytes(),
+        }
+    }
+}
+
+impl UpkeepRows {
+    /// Whether frames go.
+    pub(crate) fn trims(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
+    /// The changes, for the batch of the frame.
+    pub(crate) fn ops(&self) -> impl Iterator<Item = BatchOp<'_>> {
+        let mark = self
+            .mark
+            .iter()
+            .map(|(key, value)| BatchOp::Put(Space::Meta, key, value));
+        let gone = self.gone.iter().flat_map(|gone| {
+            [
+                BatchOp::Delete(Space::Meta, &gone.mark_key),
+                BatchOp::DeleteRange(Space::Journal, &gone.from, &gone.until),
+            ]
+        });
+        mark.chain(gone)
+    }
 }
 
 /// The stretches of a journal.

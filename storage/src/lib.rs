@@ -13,6 +13,7 @@
 mod apply;
 mod cache;
 mod catalog;
+mod checkpoint;
 mod commit;
 pub mod control;
 mod disk;
@@ -33,6 +34,7 @@ mod options;
 mod overlay;
 mod readers;
 mod record;
+mod restore;
 mod segment;
 mod sequencer;
 mod shared;
@@ -47,6 +49,7 @@ mod view;
 mod wait;
 mod writer;
 
+pub use checkpoint::{Checkpoint, Digest};
 pub use commit::Commit;
 pub use error::{CodecError, EngineError, ReadError, TxError, WriteError};
 pub use head::Head;
@@ -59,6 +62,7 @@ pub use open::{OpenError, OpenFailure};
 pub use options::{FatalFn, MemoryBudget, OpenOptions, ProgressFn};
 pub use readers::Query;
 pub use record::{Record, decode_body, decode_record, decode_row, encode_record};
+pub use restore::{FrameFacts, Restore, RestoreError, frame_facts};
 pub use segment::{
     Append, AppendError, SEGMENT_KEYS_MAX, SEGMENT_RECORD_MAX_BYTES, SearchKey, SegmentHit, SegmentLog, SegmentOptions,
     SegmentPage, SegmentPosition, SegmentRecord, SegmentStats,

@@ -3,7 +3,7 @@
 //!
 //! The directory: `lock`, `control` (see [`crate::control`]), `db/` (the engine), `node.redb` (the node store).
 
-mod check;
+pub(crate) mod check;
 mod floor;
 mod indexes;
 
@@ -233,6 +233,11 @@ pub(crate) fn open_on(ground: &Ground<'_>, dir: &Path, options: OpenOptions) -> 
     let engine = open_engine(&places, ground, &mut control, &progress)?;
     fault::hit("open.engine");
     let (head, journal) = check_history(&places, engine.as_ref(), &control.state, journal)?;
+    // After a restore the next frame opens the epoch of the control file.
+    let head = Head {
+        epoch: control.state.epoch,
+        ..head
+    };
     fault::hit("open.recovered");
     control.state.incarnation += 1;
     raise_floor(&mut control, head);

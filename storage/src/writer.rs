@@ -168,33 +168,15 @@ impl Writer {
             chain,
             now_at,
         };
-        let upkeep = self.journal.append(lsn, frame.len() as u64, now_at);
+        let upkeep = self.journal.append(lsn, frame.len() as u64, now_at).rows();
 
         let (lsn_key, head_key, head_row) = (lsn.to_be_bytes(), Head::key(), head.encode(&cluster_id));
         let mut batch = self.row_ops(rows)?;
         batch.push(BatchOp::Put(Space::Journal, &lsn_key, &frame));
         batch.push(BatchOp::Put(Space::Meta, &head_key, &head_row));
-        let mark = upkeep.closed.map(|stretch| (stretch.key(), stretch.encode()));
-        if let Some((key, value)) = &mark {
-            batch.push(BatchOp::Put(Space::Meta, key, value));
-        }
-        let gone: Vec<_> = upkeep
-            .trimmed
-            .iter()
-            .map(|stretch| {
-                (
-                    stretch.key(),
-                    stretch.first_lsn.to_be_bytes(),
-                    (stretch.last_lsn + 1).to_be_bytes(),
-                )
-            })
-            .collect();
-        for (key, from, until) in &gone {
-            batch.push(BatchOp::Delete(Space::Meta, key));
-            batch.push(BatchOp::DeleteRange(Space::Journal, from, until));
-        }
+        batch.extend(upkeep.ops());
         fault::hit("commit.before_write");
-        if !gone.is_empty() {
+        if upkeep.trims() {
             fault::hit("journal.trim");
         }
         let begun = Instant::now();

@@ -5,6 +5,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind,
     Options, Range, ReadOptions, ReadTier, SnapshotWithThreadMode, WriteBatch, WriteOptions,
@@ -99,7 +100,30 @@ fn space_options(space: Space, memory: &MemoryBudget, cache: &Cache) -> Result<O
     Ok(options)
 }
 
+fn spaces(memory: &MemoryBudget) -> Result<(Vec<ColumnFamilyDescriptor>, Cache), EngineError> {
+    let block_cache = Cache::new_lru_cache(usize::try_from(memory.block_cache_bytes).unwrap_or(usize::MAX));
+    let mut spaces = vec![ColumnFamilyDescriptor::new(DEFAULT_SPACE, Options::default())];
+    for space in Space::ALL {
+        let options = space_options(space, memory, &block_cache).map_err(|error| engine_error(&error))?;
+        spaces.push(ColumnFamilyDescriptor::new(space.name(), options));
+    }
+    Ok((spaces, block_cache))
+}
+
 impl RocksEngine {
+    /// Opens the engine in `dir` to read only; nothing in the directory changes.
+    ///
+    /// # Errors
+    /// As [`RocksEngine::open`].
+    pub fn open_read_only(dir: &Path, memory: &MemoryBudget) -> Result<Self, EngineError> {
+        let options = database_options(memory, false).map_err(|error| engine_error(&error))?;
+        refuse_unknown_spaces(&options, dir)?;
+        let (spaces, block_cache) = spaces(memory)?;
+        let db =
+            DB::open_cf_descriptors_read_only(&options, dir, spaces, false).map_err(|error| engine_error(&error))?;
+        Ok(Self::over(db, block_cache))
+    }
+
     /// Opens the engine in `dir`, or creates it there.
     ///
     /// # Errors
@@ -110,23 +134,22 @@ impl RocksEngine {
         if !create {
             refuse_unknown_spaces(&options, dir)?;
         }
-        let block_cache = Cache::new_lru_cache(usize::try_from(memory.block_cache_bytes).unwrap_or(usize::MAX));
-        let mut spaces = vec![ColumnFamilyDescriptor::new(DEFAULT_SPACE, Options::default())];
-        for space in Space::ALL {
-            let options = space_options(space, memory, &block_cache).map_err(|error| engine_error(&error))?;
-            spaces.push(ColumnFamilyDescriptor::new(space.name(), options));
-        }
+        let (spaces, block_cache) = spaces(memory)?;
         let db = DB::open_cf_descriptors(&options, dir, spaces).map_err(|error| engine_error(&error))?;
+        Ok(Self::over(db, block_cache))
+    }
+
+    fn over(db: DB, block_cache: Cache) -> Self {
         let mut memory_reads = ReadOptions::default();
         memory_reads.set_read_tier(ReadTier::BlockCache);
         let mut synced = WriteOptions::default();
         synced.set_sync(!fault::is_on(fault::Switch::SkipFsync));
-        Ok(Self {
+        Self {
             db,
             memory_reads,
             synced,
             block_cache,
-        })
+        }
     }
 
     fn space(&self, space: Space) -> Result<&ColumnFamily, EngineError> {
@@ -204,6 +227,14 @@ impl Engine for RocksEngine {
             memory_tier: true,
             commit_may_be_unknown: true,
         }
+    }
+
+    fn checkpoint(&self, dir: &Path) -> Result<(), EngineError> {
+        let checkpoint = Checkpoint::new(&self.db).map_err(|error| engine_error(&error))?;
+        // Without a flush: the write-ahead log is part of the copy, and no commit waits for table files.
+        checkpoint
+            .create_checkpoint_with_log_size(dir, u64::MAX)
+            .map_err(|error| engine_error(&error))
     }
 
     fn properties(&self) -> Vec<(&'static str, u64)> {

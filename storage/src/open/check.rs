@@ -15,9 +15,9 @@ use crate::span::{EngineRange, Span};
 
 /// What is wrong.
 #[derive(Debug)]
-pub(super) struct Wrong {
-    pub(super) failure: OpenFailure,
-    pub(super) reason: String,
+pub(crate) struct Wrong {
+    pub(crate) failure: OpenFailure,
+    pub(crate) reason: String,
 }
 
 fn wrong<T>(failure: OpenFailure, reason: impl Into<String>) -> Result<T, Wrong> {
@@ -182,7 +182,7 @@ fn follow(key: &[u8], bytes: &[u8], floor_lsn: u64, lsn: &mut u64, chain: &mut O
 }
 
 /// The marks, and the frames behind the last mark.
-fn bookkeeping(view: &dyn EngineView, limits: JournalLimits) -> Result<Journal, Wrong> {
+pub(crate) fn bookkeeping(view: &dyn EngineView, limits: JournalLimits) -> Result<Journal, Wrong> {
     let mut marks = Vec::new();
     let mut damaged = Ok(());
     view.scan(Space::Meta, &Span::all().numbered(MARK_TABLE), &mut |key, value| {

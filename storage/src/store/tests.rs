@@ -11,6 +11,7 @@ use super::*;
 use crate::error::CodecError;
 use crate::keyring::KeyRing;
 use crate::limits::*;
+use crate::overlay::Overlay;
 use crate::record::decode_row;
 use crate::span::Span;
 use crate::table::{Class, Index, IndexDef, Preset, table};
@@ -464,7 +465,8 @@ fn replayed(store: &Store) -> Result<(), TestCaseError> {
             overlays: [None; 3],
             engine: &copy,
         };
-        let overlay = shared.rules().frame_rows(below, &frame).unwrap();
+        let mut overlay = Overlay::default();
+        shared.rules().add_frame(&mut overlay, below, &frame).unwrap();
         for (key, value) in overlay.rows() {
             let space = shared.catalog.space(crate::catalog::number_of(key)).unwrap();
             let op = value
