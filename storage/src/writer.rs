@@ -123,10 +123,10 @@ impl Writer {
 
     /// Answers everyone in the group, then frees the sequencer for the next one.
     fn answer(&self, waiters: Vec<Box<dyn Job>>, outcome: Result<(), String>) -> Stage {
-        let how = match &outcome {
+        let how = match outcome {
             Ok(()) => Settled::Durable,
             Err(reason) => {
-                self.shared.fatal(reason);
+                self.shared.fatal(&reason);
                 Settled::Unknown
             }
         };

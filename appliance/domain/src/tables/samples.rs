@@ -11,8 +11,8 @@ use super::account::{
 use super::catalogue::{GAMES, GameRow, KEYS, KeyRow, MAC_KEYS, MacKeyRow, PACKAGES, PackageRow, REALMS, RealmRow};
 use super::restriction::{RESTRICTIONS, RestrictionRow, SubjectRow};
 use super::session::{
-    ACCOUNT_DELETIONS, ACCOUNT_REVOCATIONS, AccountDeletionRow, Effect, IDEMPOTENCY, IdempotencyRow, PLAYER_REVOCATIONS, SESSION_REVOCATIONS, SESSIONS,
-    SessionRevocationRow, SessionRow, SubjectRevocationRow,
+    ACCOUNT_DELETIONS, ACCOUNT_REVOCATIONS, AccountDeletionRow, Effect, IDEMPOTENCY, IdempotencyRow,
+    PLAYER_REVOCATIONS, SESSION_REVOCATIONS, SESSIONS, SessionRevocationRow, SessionRow, SubjectRevocationRow,
 };
 use super::takeover::{IMPORTED_UIDS, IMPORTS, ImportRow};
 use crate::account::Action;
