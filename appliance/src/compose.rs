@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 
 use seawall_domain::{HashCost, Mirrors, Platform, PlatformOptions, tables};
 use seawall_storage::{JournalLimits, KeyRing, OpenOptions, Store};
-use seawall_web::{App, AppOptions, Host, HttpMetrics, Limits};
+use seawall_web::{App, AppOptions, Host, HttpMetrics};
 
 use crate::auth_log::SegmentAuthLog;
 use crate::cli::failure::Failure;
@@ -18,6 +18,7 @@ use crate::heartbeat::Heartbeat;
 use crate::memory::MemoryPlan;
 use crate::metrics::{self, Sources};
 use crate::settings::config::HostConfig;
+use crate::startup::{Phase, Progress};
 
 /// The parts that answer requests, whoever asks.
 pub struct Parts {
@@ -36,28 +37,28 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Opens everything in `dir`; `progress` is told what a long start is doing.
+    /// Opens everything in `dir`; `progress` is told which phase of the start begins.
     ///
     /// # Errors
     /// Which part cannot be opened, why, and what to do.
-    pub fn open(
-        config: &HostConfig,
-        dir: DataDir,
-        progress: impl Fn(&str) + Send + Sync + 'static,
-    ) -> Result<Self, Failure> {
+    pub fn open(config: &HostConfig, dir: DataDir, progress: &Arc<Progress>) -> Result<Self, Failure> {
+        progress.enter(Phase::ReadingKeys);
         let memory = MemoryPlan::new(config.memory_bytes, config.hash_threads);
         let key_file = dir.cluster_key();
         let keys = KeyRing::load_or_create(&key_file, dir.root(), &OsEntropy.bytes());
         let keys = keys.map_err(|error| Failure::Failed(format!("{}: {error}", key_file.display())))?;
         let mirrors = Mirrors::default();
+        progress.enter(Phase::OpeningStore);
         let store = Store::open(
             dir.root(),
             mirrors.attach(store_options(config, &memory, keys.clone(), progress)),
         )?;
+        progress.enter(Phase::OpeningAuthLog);
         let auth_log =
             Arc::new(SegmentAuthLog::open(&dir.auth_log(), config.auth_log_retention_ms).map_err(Failure::Failed)?);
         let hash = HashThreads::start(config.hash_threads, config.hash_deadline);
         let hash = Arc::new(hash.map_err(|error| Failure::Failed(format!("no threads for password hashes: {error}")))?);
+        progress.enter(Phase::LoadingRevocations);
         let platform = Platform::open(PlatformOptions {
             store: store.clone(),
             mirrors,
@@ -98,12 +99,7 @@ impl Parts {
             entropy: Arc::new(OsEntropy),
             metrics: http,
             registry: Arc::new(registry),
-            limits: Limits {
-                connections_max: config.connections_max,
-                connections_per_address_max: config.connections_per_address,
-                in_flight_max: config.in_flight_max,
-                ..Limits::default()
-            },
+            limits: config.limits.clone(),
         })
     }
 
@@ -115,19 +111,15 @@ impl Parts {
     }
 }
 
-fn store_options(
-    config: &HostConfig,
-    memory: &MemoryPlan,
-    keys: KeyRing,
-    progress: impl Fn(&str) + Send + Sync + 'static,
-) -> OpenOptions {
+fn store_options(config: &HostConfig, memory: &MemoryPlan, keys: KeyRing, progress: &Arc<Progress>) -> OpenOptions {
     let mut options = OpenOptions::new(tables::TABLES, keys, Arc::new(boottime_ms), OsEntropy.bytes());
     options.journal = JournalLimits {
         max_bytes: config.journal_max_bytes,
         max_age_ms: config.journal_max_age_ms,
     };
     options.memory = memory.store;
-    options.progress = Arc::new(progress);
+    let progress = Arc::clone(progress);
+    options.progress = Arc::new(move |detail| progress.note(detail));
     options.on_fatal = Arc::new(|reason| {
         // Whether the last group is durable is unknown: nobody may be answered. The next start finds out.
         tracing::error!(

@@ -18,6 +18,7 @@ use crate::hash_pool::HashThreads;
 use crate::heartbeat::Heartbeat;
 use crate::memory::MemoryPlan;
 use crate::metrics::ProcessFigures;
+use crate::startup::{Phase, Progress};
 use crate::tasks::Tasks;
 
 /// Starts shown in status.
@@ -45,6 +46,7 @@ pub struct ProcessHost {
     hash: Arc<HashThreads>,
     memory: MemoryPlan,
     heartbeat: Heartbeat,
+    progress: Arc<Progress>,
     /// Answer of `config.show`; swapped at reload.
     settings: ArcSwap<Value>,
     begun: Instant,
@@ -56,13 +58,14 @@ pub struct ProcessHost {
 impl ProcessHost {
     /// The host of `parts`.
     #[must_use]
-    pub fn new(parts: &Parts, heartbeat: Heartbeat, settings: Value) -> Self {
+    pub fn new(parts: &Parts, heartbeat: Heartbeat, progress: Arc<Progress>, settings: Value) -> Self {
         Self {
             store: parts.store.clone(),
             platform: parts.platform.clone(),
             hash: Arc::clone(&parts.hash),
             memory: parts.memory.clone(),
             heartbeat,
+            progress,
             settings: ArcSwap::from_pointee(settings),
             begun: Instant::now(),
             started_at: SystemClock.now_at(),
@@ -74,6 +77,7 @@ impl ProcessHost {
     /// From now on this process serves.
     pub fn serves(&self, serving: Serving) {
         let _ = self.serving.set(serving);
+        self.progress.enter(Phase::Serving);
     }
 
     /// What the serving process has; `None` before it serves.
@@ -208,12 +212,7 @@ impl Host for ProcessHost {
     }
 
     fn startup(&self) -> Startup {
-        let is_done = self.serving.get().is_some();
-        Startup {
-            is_done,
-            progress_percent: if is_done { 100 } else { 0 },
-            phase: if is_done { "serving" } else { "starting" }.into(),
-        }
+        self.progress.startup()
     }
 
     fn version(&self) -> Version {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::HeaderName;
 use seawall_web::{Address, BoundAddress, Listener, ListenerConfig, Network, ProxyProtocol, Surface, Tls};
 
+use crate::service_manager::{Inherited, InheritedSockets};
 use crate::settings::config;
 
 /// Largest path of a Unix socket, in bytes.
@@ -61,6 +62,7 @@ pub fn listener(from: &config::Listener, tls: &Arc<Tls>) -> Result<ListenerConfi
         surfaces: from.surfaces.iter().filter_map(|name| surface(name)).collect(),
         hosts: from.hosts.clone(),
         public_path_prefix: from.public_path_prefix.clone(),
+        limits: from.limits.clone(),
     };
     listener.check()?;
     Ok(listener)
@@ -70,16 +72,21 @@ fn surface(name: &str) -> Option<Surface> {
     Surface::ALL.into_iter().find(|surface| surface.name() == name)
 }
 
-/// Binds all, or says which address is taken.
+/// Binds all, or takes the inherited socket of that address, or says which address is taken.
 ///
 /// # Errors
 /// The first that cannot be bound.
-pub fn bind(listeners: Vec<ListenerConfig>) -> Result<Vec<Listener>, String> {
-    let bind = |config: ListenerConfig| {
+pub fn bind(listeners: Vec<ListenerConfig>, inherited: &mut InheritedSockets) -> Result<Vec<Listener>, String> {
+    let mut bind = |config: ListenerConfig| {
         let (name, address) = (config.name.clone(), config.address.to_string());
-        Listener::bind(config).map_err(|error| format!("listener {name}: {address} cannot be listened on: {error}"))
+        let taken = match inherited.at(&config.address) {
+            Some(Inherited::Tcp(socket)) => Listener::from_std(config, socket),
+            Some(Inherited::Unix(socket)) => Listener::from_std_unix(config, socket),
+            None => Listener::bind(config),
+        };
+        taken.map_err(|error| format!("listener {name}: {address} cannot be listened on: {error}"))
     };
-    listeners.into_iter().map(bind).collect()
+    listeners.into_iter().map(&mut bind).collect()
 }
 
 /// A bound address as people write it.
@@ -140,9 +147,12 @@ mod tests {
     fn a_taken_address_and_a_long_socket_path_are_named() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = Address::Tcp(taken.local_addr().unwrap());
-        let error = bind(vec![ListenerConfig::new("x", address, &[Surface::Sdk])])
-            .err()
-            .unwrap();
+        let error = bind(
+            vec![ListenerConfig::new("x", address, &[Surface::Sdk])],
+            &mut InheritedSockets::default(),
+        )
+        .err()
+        .unwrap();
         assert!(error.starts_with("listener x: 127.0.0.1:"), "{error}");
         assert!(admin(Path::new(&"x".repeat(200))).unwrap_err().contains("admin.socket"));
     }

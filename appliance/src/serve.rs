@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use crate::signals::{Signals, Wish};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use sd_notify::NotifyState;
 use seawall_domain::ports::Clock as _;
 use seawall_domain::{Call, Platform};
 use seawall_storage::NodeStart;
-use seawall_web::{App, DrainConfig, DrainReport, Host as _, ListenerConfig, Server, Tls};
+use seawall_web::{
+    App, DrainConfig, DrainReport, Host as _, Listener, ListenerConfig, Server, Starting, StartingOptions, Tls,
+};
 use tokio::runtime::Runtime;
 
 use crate::certificates::Certificates;
@@ -21,18 +22,23 @@ use crate::data_dir::DataDir;
 use crate::entropy::OsEntropy;
 use crate::heartbeat::Heartbeat;
 use crate::host::{ProcessHost, Serving};
+use crate::service_manager::InheritedSockets;
 use crate::settings::config::{DrainTimes, HostConfig};
 use crate::settings::registry::Reload as Effect;
 use crate::settings::{Problem, Settings, catalogue, document};
+use crate::startup::{Phase, Progress};
 use crate::tasks::{Round, Task, Tasks};
 use crate::telemetry::Telemetry;
-use crate::{build_info, listeners};
+use crate::{build_info, listeners, service_manager};
 
 /// Between two looks at the certificate files.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(60);
 
 /// How long threads of the runtime may take to end.
 const RUNTIME_END_MAX: Duration = Duration::from_secs(2);
+
+/// Name of the ops listener, which answers from the beginning.
+const OPS: &str = "ops";
 
 /// Pages of ended rows removed in one round of the sweep; the next round goes on.
 const SWEEP_PAGES_MAX: usize = 1_000;
@@ -78,12 +84,13 @@ pub fn run(
 ) -> Result<u8, Failure> {
     let telemetry = Telemetry::start(&plan.config).map_err(Failure::Failed)?;
     raise_descriptor_limit();
+    let inherited = InheritedSockets::take();
     let runtime = runtime(&plan.config)?;
     let code = runtime.block_on(async {
         let mut signals =
             Signals::listen().map_err(|error| Failure::Failed(format!("signals cannot be received: {error}")))?;
         let mut running = tokio::select! {
-            started = Running::start(plan) => started?,
+            started = Running::start(plan, inherited) => started?,
             // Opening can take long; whatever it is at, leaving is as safe as a crash.
             () = signals.stop() => return Ok(DONE),
         };
@@ -133,32 +140,30 @@ pub struct Running {
 }
 
 impl Running {
-    async fn start(plan: Plan) -> Result<Self, Failure> {
+    async fn start(plan: Plan, inherited: InheritedSockets) -> Result<Self, Failure> {
         let Plan {
             settings,
             config,
             more_listeners,
         } = plan;
         let now_at = SystemClock.now_at();
+        let progress = Arc::new(Progress::default());
         let dir = DataDir::create(&config.data_dir).map_err(|error| Failure::Failed(error.to_string()))?;
         let certificates = Arc::new(Certificates::prepare(&config, &dir, now_at).map_err(Failure::Failed)?);
-        // Bound before anything is opened: a taken port is said at once, and connections wait in the backlog.
-        let bound = bound(&config, more_listeners, &certificates.tls).map_err(Failure::Failed)?;
-        let opening = tokio::task::spawn_blocking({
-            let (config, dir) = (config.clone(), dir.clone());
-            move || Parts::open(&config, dir, progress)
-        });
-        let parts = opening
-            .await
-            .map_err(|_| Failure::Failed("opening the data panicked; please report it".into()))??;
-        tracing::info!(plan = parts.memory.line(), "memory");
+        // Bound before anything is opened, so that a taken port is said at once; only the ops listener answers yet.
+        let bound = bound(&config, more_listeners, &certificates.tls, inherited).map_err(Failure::Failed)?;
+        let starting = answer_health(&bound, &progress).map_err(Failure::Failed)?;
+        let parts = open_parts(&config, &dir, &progress).await?;
+        progress.enter(Phase::Listening);
         let heartbeat = Heartbeat::start();
-        let host = Arc::new(ProcessHost::new(&parts, heartbeat.clone(), document::show(&settings)));
+        let host = ProcessHost::new(&parts, heartbeat.clone(), progress, document::show(&settings));
+        let host = Arc::new(host);
         let app: App = parts.app(&config, Arc::clone(&host) as _, &heartbeat);
         let server = Server::start(bound, app)
             .map_err(|error| Failure::Failed(format!("the listeners cannot be started: {error}")))?;
+        drop(starting);
         note_start(&parts, now_at);
-        let tasks = Tasks::start(task_list(&parts, &config, &certificates));
+        let tasks = Tasks::start(task_list(&parts, &config, &certificates, &heartbeat));
         let listening = server
             .local_addresses()
             .iter()
@@ -220,7 +225,7 @@ impl Running {
 
     /// Drains in the order that loses no request; a second signal ends the waiting.
     async fn drain(&self, signals: &mut Signals) -> DrainReport {
-        notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+        service_manager::stopping();
         tracing::info!(
             connections = self.server.open_connections(),
             "stopping; a second signal ends the waiting"
@@ -261,20 +266,35 @@ impl Running {
     }
 }
 
-fn progress(phase: &str) {
-    tracing::info!(phase, "opening");
-    notify(&[NotifyState::Status(phase), NotifyState::ExtendTimeoutUsec(60_000_000)]);
+/// Opens the data off the network threads.
+async fn open_parts(config: &HostConfig, dir: &DataDir, progress: &Arc<Progress>) -> Result<Parts, Failure> {
+    let (config, dir, progress) = (config.clone(), dir.clone(), Arc::clone(progress));
+    let opening = tokio::task::spawn_blocking(move || Parts::open(&config, dir, &progress));
+    let parts = opening
+        .await
+        .map_err(|_| Failure::Failed("opening the data panicked; please report it".into()))??;
+    tracing::info!(plan = parts.memory.line(), "memory");
+    Ok(parts)
 }
 
-/// Tells the service manager; without one nothing happens.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "the service manager could not be told");
-    }
+/// Lets the ops listener say what the start is at.
+fn answer_health(bound: &[Listener], progress: &Arc<Progress>) -> Result<Option<Starting>, String> {
+    let Some(ops) = bound.iter().find(|listener| listener.name() == OPS) else {
+        return Ok(None);
+    };
+    let progress = Arc::clone(progress);
+    let options = StartingOptions {
+        startup: Box::new(move || progress.startup()),
+        clock: Arc::new(SystemClock),
+        seed: OsEntropy.bytes(),
+    };
+    Starting::serve(ops, options)
+        .map(Some)
+        .map_err(|error| format!("listener {OPS}: cannot be started: {error}"))
 }
 
 fn announce(host: &ProcessHost) {
-    notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
+    service_manager::ready();
     let listeners = host.serving().map(|serving| {
         serving
             .listeners
@@ -303,7 +323,12 @@ fn note_start(parts: &Parts, started_at: u64) {
     }
 }
 
-fn bound(config: &HostConfig, more: Vec<ListenerConfig>, tls: &Arc<Tls>) -> Result<Vec<seawall_web::Listener>, String> {
+fn bound(
+    config: &HostConfig,
+    more: Vec<ListenerConfig>,
+    tls: &Arc<Tls>,
+    mut inherited: InheritedSockets,
+) -> Result<Vec<Listener>, String> {
     let mut all = vec![
         listeners::admin(&config.admin_socket)?,
         listeners::listener(&config.ops, tls)?,
@@ -312,11 +337,13 @@ fn bound(config: &HostConfig, more: Vec<ListenerConfig>, tls: &Arc<Tls>) -> Resu
         all.push(listeners::listener(listener, tls)?);
     }
     all.extend(more);
-    listeners::bind(all)
+    let bound = listeners::bind(all, &mut inherited)?;
+    inherited.close_rest();
+    Ok(bound)
 }
 
 /// The background tasks of a serving process.
-fn task_list(parts: &Parts, config: &HostConfig, certificates: &Arc<Certificates>) -> Vec<Task> {
+fn task_list(parts: &Parts, config: &HostConfig, certificates: &Arc<Certificates>, heartbeat: &Heartbeat) -> Vec<Task> {
     let platform = parts.platform.clone();
     let sweep = move || -> Round { Box::pin(sweep(platform.clone())) };
     let auth_log = Arc::clone(&parts.auth_log);
@@ -329,7 +356,7 @@ fn task_list(parts: &Parts, config: &HostConfig, certificates: &Arc<Certificates
         let looked = certificates.reload_if_changed();
         Box::pin(async { looked })
     };
-    vec![
+    let mut tasks = vec![
         Task {
             name: "sweep",
             interval: config.sweep_interval,
@@ -345,7 +372,9 @@ fn task_list(parts: &Parts, config: &HostConfig, certificates: &Arc<Certificates
             interval: CERTIFICATE_LOOK,
             round: Box::new(look),
         },
-    ]
+    ];
+    tasks.extend(service_manager::watchdog(heartbeat.clone(), parts.store.clone()));
+    tasks
 }
 
 /// Removes ended rows, a page after the other, until none are left or the round is full.

@@ -93,10 +93,26 @@ impl Telemetry {
     }
 }
 
+/// Put before a filter: one line for each handshake that names no host would let any client fill the log.
+const QUIET: &str = "rustls=error,";
+
+/// Would rustls' warnings be written only because everybody's are? A filter that names rustls, or asks for all details
+/// or for errors only, is the operator's own choice.
+fn leaves_rustls_loud(text: &str) -> bool {
+    let mut directives = text.split(',').map(str::trim);
+    let everybody = directives.clone().rfind(|directive| {
+        ["off", "error", "warn", "info", "debug", "trace"]
+            .iter()
+            .any(|level| level.eq_ignore_ascii_case(directive))
+    });
+    let is_plain =
+        everybody.is_some_and(|level| level.eq_ignore_ascii_case("warn") || level.eq_ignore_ascii_case("info"));
+    is_plain && !directives.any(|directive| directive.starts_with("rustls"))
+}
+
 fn filter(text: &str) -> Result<EnvFilter, String> {
-    // One line for each handshake that names no host would let any client fill the log; a filter of the operator's wins.
-    EnvFilter::try_new(format!("rustls=error,{text}"))
-        .map_err(|error| format!("log.level: `{text}` cannot be read: {error}"))
+    let quiet = if leaves_rustls_loud(text) { QUIET } else { "" };
+    EnvFilter::try_new(format!("{quiet}{text}")).map_err(|error| format!("log.level: `{text}` cannot be read: {error}"))
 }
 
 /// Logs every panic with its place (never with its message's arguments' secrets: product code panics with fixed texts)
@@ -193,6 +209,40 @@ mod tests {
         let spans = kept.0.lock().unwrap();
         assert_eq!(spans.len(), 1);
         assert_eq!(spans[0].span_context.trace_id().to_string(), id);
+    }
+
+    #[test]
+    fn rustls_is_quiet_unless_the_operator_says_otherwise() {
+        let speaks = |text: &str| {
+            let subscriber = tracing_subscriber::registry().with(filter(text).unwrap());
+            tracing::subscriber::with_default(
+                subscriber,
+                || tracing::enabled!(target: "rustls::msgs::handshake", tracing::Level::WARN),
+            )
+        };
+        for quiet in [
+            "info",
+            "warn",
+            "info,seawall_web=debug",
+            "error",
+            "off",
+            "seawall_web=debug",
+        ] {
+            assert!(!speaks(quiet), "{quiet}");
+        }
+        for loud in [
+            "debug",
+            "trace",
+            "info,rustls=warn",
+            "rustls=debug,info",
+            "info,rustls::msgs=warn",
+        ] {
+            assert!(speaks(loud), "{loud}");
+        }
+        let errors = tracing_subscriber::registry().with(filter("off").unwrap());
+        tracing::subscriber::with_default(errors, || {
+            assert!(!tracing::enabled!(target: "rustls::conn", tracing::Level::ERROR));
+        });
     }
 
     #[test]

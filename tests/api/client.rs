@@ -4,16 +4,14 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request};
-use prometheus_client::registry::Registry;
 use seawall_domain::testing::World;
 use seawall_tests::server::sign;
-use seawall_web::{
-    App, AppOptions, Check, Host, HostAnswer, HttpMetrics, Limits, Origin, Startup, Surface, Version, routes,
-};
+use seawall_web::testing::{TestHost, app_with};
+use seawall_web::{App, Limits, Origin, Surface, routes};
 use serde_json::{Value, json};
 
 /// (operation, `ok` or error code) pairs of all answers.
@@ -23,61 +21,6 @@ pub struct Seen(Rc<RefCell<BTreeSet<(String, String)>>>);
 impl Seen {
     pub fn take(&self) -> BTreeSet<(String, String)> {
         self.0.take()
-    }
-}
-
-/// A process around the application that is well, but for one verb on demand.
-struct TestHost {
-    config_panics: Arc<AtomicBool>,
-}
-
-fn ready(value: Value) -> HostAnswer {
-    Box::pin(async { Ok(value) })
-}
-
-impl Host for TestHost {
-    fn status(&self) -> HostAnswer {
-        ready(json!({"role": "primary"}))
-    }
-    fn store_stats(&self) -> HostAnswer {
-        ready(json!({"tables": []}))
-    }
-    fn store_verify(&self) -> HostAnswer {
-        ready(json!({"problems": []}))
-    }
-    fn config_show(&self) -> HostAnswer {
-        assert!(
-            !self.config_panics.load(Ordering::SeqCst),
-            "on purpose: faults::a_panic_is_a_defect"
-        );
-        ready(json!({"log.level": "info"}))
-    }
-    fn platform_stop(&self) -> HostAnswer {
-        ready(json!({}))
-    }
-    fn is_alive(&self) -> bool {
-        true
-    }
-    fn readiness(&self) -> Vec<Check> {
-        vec![Check {
-            name: "store".into(),
-            ok: true,
-            detail: String::new(),
-        }]
-    }
-    fn startup(&self) -> Startup {
-        Startup {
-            is_done: true,
-            progress_percent: 100,
-            phase: "ready".into(),
-        }
-    }
-    fn version(&self) -> Version {
-        Version {
-            version: "0".into(),
-            commit: "0".into(),
-            target: "test".into(),
-        }
     }
 }
 
@@ -159,8 +102,8 @@ impl Answer {
 /// The application and its world.
 pub struct Api {
     pub world: World,
-    /// Makes `config.show` panic.
-    pub config_panics: Arc<AtomicBool>,
+    /// The process around the application; may be troubled.
+    pub host: TestHost,
     app: App,
     runtime: tokio::runtime::Runtime,
     seen: Seen,
@@ -183,27 +126,15 @@ impl Api {
     }
 
     fn with(world: World, limits: Limits, seen: &Seen) -> Self {
-        let mut registry = Registry::default();
-        let metrics = HttpMetrics::register(&mut registry);
-        let config_panics = Arc::new(AtomicBool::new(false));
-        let app = App::new(AppOptions {
-            platform: world.platform.clone(),
-            host: Arc::new(TestHost {
-                config_panics: Arc::clone(&config_panics),
-            }),
-            clock: world.clock.clone(),
-            entropy: Arc::new(Chance),
-            metrics,
-            registry: Arc::new(registry),
-            limits,
-        });
+        let host = TestHost::default();
+        let app = app_with(&world, host.clone(), limits);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime");
         Self {
             world,
-            config_panics,
+            host,
             app,
             runtime,
             seen: seen.clone(),
@@ -375,13 +306,4 @@ impl Api {
 /// The username credential of a name.
 pub fn named(name: &str) -> Value {
     json!({"kind": "username", "username": name, "password": format!("{name} secret")})
-}
-
-/// Request ids may repeat here.
-struct Chance;
-
-impl seawall_domain::ports::Entropy for Chance {
-    fn fill(&self, out: &mut [u8]) {
-        out.fill(7);
-    }
 }

@@ -42,7 +42,7 @@ pub fn a_closed_store_says_try_again(api: &Api) {
 
 pub fn a_panic_is_a_defect(api: &Api) {
     api.call("config.show", As::Nobody, &Value::Null).ok();
-    api.config_panics.store(true, std::sync::atomic::Ordering::SeqCst);
+    api.host.trouble();
     api.call("config.show", As::Nobody, &Value::Null)
         .refused("platform.defect");
     api.register("after-the-panic");

@@ -17,7 +17,7 @@ use seawall_domain::{Call, Caller, Error, Idempotency, codes};
 use crate::app::{Facts, Inner};
 use crate::body::{self, Refusal};
 use crate::exchange::{Answer, Exchange};
-use crate::limits::USER_AGENT_MAX_BYTES;
+use crate::limits::{BODY_MAX_BYTES, USER_AGENT_MAX_BYTES};
 use crate::problem::{self, Challenge};
 use crate::route::{Auth, IdempotencyRule, Route};
 use crate::signed;
@@ -66,6 +66,15 @@ fn refused(app: &Inner, route: &Route, facts: &Facts, refusal: &Refusal) -> Resp
     response
 }
 
+/// What a route takes: the ordinary limit, or one of its own where it needs more or less.
+fn body_max_bytes(app: &Inner, route: &Route) -> usize {
+    if route.body_max_bytes == BODY_MAX_BYTES {
+        app.limits.body_max_bytes
+    } else {
+        route.body_max_bytes
+    }
+}
+
 async fn through_gates<B>(
     app: &Arc<Inner>,
     route: &'static Route,
@@ -85,7 +94,7 @@ where
         route.body,
         &parts.headers,
         body,
-        route.body_max_bytes,
+        body_max_bytes(app, route),
         body_deadline.into(),
     )
     .await?;

@@ -32,14 +32,24 @@ pub struct Health {
 }
 
 /// How far the start has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Startup {
     /// Finished?
     pub is_done: bool,
     /// 0-100.
     pub progress_percent: u8,
-    /// What is being done, in a few words.
+    /// What is being done: `preparing`, `reading_keys`, `opening_store`, `opening_auth_log`, `loading_revocations`,
+    /// `listening`, `serving`.
     pub phase: String,
+    /// What the phase is at, in a few words; empty when there is nothing to say.
+    #[serde(default)]
+    pub detail: String,
+    /// Since when, in Unix milliseconds.
+    #[serde(default)]
+    pub phase_since_at: u64,
+    /// How long the phase has taken so far, in milliseconds.
+    #[serde(default)]
+    pub phase_elapsed_ms: u64,
 }
 
 /// What is running.

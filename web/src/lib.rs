@@ -25,17 +25,17 @@ pub mod recheck;
 pub mod route;
 pub mod routes;
 mod signed;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod trace;
 pub mod wire;
 
 pub use app::{App, AppOptions};
 pub use host::{Check, Health, Host, HostAnswer, Startup, Version};
-pub use limits::Limits;
+pub use limits::{Limits, OwnLimits};
 pub use listener::{
     Address, BoundAddress, CertificatePair, DrainConfig, DrainReport, HostCertificates, Listener, ListenerConfig,
-    Network, ProxyProtocol, Server, Tls, TlsError, TlsOptions, self_signed,
+    Network, ProxyProtocol, Server, Starting, StartingOptions, Tls, TlsError, TlsOptions, self_signed,
 };
 pub use metrics::HttpMetrics;
 pub use origin::{Origin, Surface};

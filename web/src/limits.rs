@@ -7,7 +7,7 @@ pub const URI_MAX_BYTES: usize = 16 << 10;
 pub const HEADER_MAX_BYTES: usize = 16 << 10;
 /// Most header fields of a request.
 pub const HEADER_MAX_COUNT: usize = 100;
-/// Largest JSON body of an ordinary call, in bytes.
+/// Largest body of an ordinary call unless [`Limits::body_max_bytes`] says otherwise, in bytes.
 pub const BODY_MAX_BYTES: usize = 64 << 10;
 /// A refused body up to this size is read and thrown away, so that the connection can go on; in bytes.
 pub const DRAIN_MAX_BYTES: usize = 64 << 10;
@@ -30,7 +30,7 @@ pub const H2_ERROR_RESETS_MAX: usize = 256;
 /// How long a closing connection waits for the client to stop sending, in milliseconds.
 pub const LINGER_MS: u64 = 2_000;
 
-/// The limits a host may change. One value serves every listener.
+/// The limits a host may change. One value serves every listener that has none of its own ([`OwnLimits`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// TLS handshake, in milliseconds.
@@ -47,7 +47,9 @@ pub struct Limits {
     pub total_ms: u64,
     /// An idle kept-alive connection, in milliseconds. Also the time an answer may take to be read.
     pub idle_ms: u64,
-    /// TLS handshakes at a time; more wait in the backlog.
+    /// Largest body of an ordinary call, in bytes; routes that take more (imports, uploads) say so themselves.
+    pub body_max_bytes: usize,
+    /// TLS handshakes at a time; more are closed.
     pub handshakes_max: usize,
     /// Connections in all.
     pub connections_max: usize,
@@ -69,11 +71,57 @@ impl Default for Limits {
             body_ms: 30_000,
             total_ms: 60_000,
             idle_ms: 75_000,
+            body_max_bytes: BODY_MAX_BYTES,
             handshakes_max: 512,
             connections_max: 100_000,
             connections_per_address_max: 1_000,
             in_flight_max: 8_192,
             verify_recheck_every: 1_000,
         }
+    }
+}
+
+/// What a listener has otherwise than the rest; `None` takes the value of [`Limits`]. A listener with a cap of its own
+/// counts its connections on its own, and against the total of all listeners too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnLimits {
+    /// As [`Limits::handshake_ms`].
+    pub handshake_ms: Option<u64>,
+    /// As [`Limits::proxy_header_ms`].
+    pub proxy_header_ms: Option<u64>,
+    /// As [`Limits::first_byte_ms`].
+    pub first_byte_ms: Option<u64>,
+    /// As [`Limits::header_ms`].
+    pub header_ms: Option<u64>,
+    /// As [`Limits::idle_ms`].
+    pub idle_ms: Option<u64>,
+    /// Connections of this listener; the total of all stays.
+    pub connections_max: Option<usize>,
+    /// As [`Limits::connections_per_address_max`], of this listener.
+    pub connections_per_address_max: Option<usize>,
+}
+
+impl OwnLimits {
+    /// `limits` with what is said here in place of theirs.
+    #[must_use]
+    pub fn over(&self, limits: &Limits) -> Limits {
+        Limits {
+            handshake_ms: self.handshake_ms.unwrap_or(limits.handshake_ms),
+            proxy_header_ms: self.proxy_header_ms.unwrap_or(limits.proxy_header_ms),
+            first_byte_ms: self.first_byte_ms.unwrap_or(limits.first_byte_ms),
+            header_ms: self.header_ms.unwrap_or(limits.header_ms),
+            idle_ms: self.idle_ms.unwrap_or(limits.idle_ms),
+            connections_max: self.connections_max.unwrap_or(limits.connections_max),
+            connections_per_address_max: self
+                .connections_per_address_max
+                .unwrap_or(limits.connections_per_address_max),
+            ..limits.clone()
+        }
+    }
+
+    /// Has it a cap of its own?
+    #[must_use]
+    pub fn counts_apart(&self) -> bool {
+        self.connections_max.is_some() || self.connections_per_address_max.is_some()
     }
 }

@@ -46,6 +46,7 @@ impl Host for Well {
             is_done: true,
             progress_percent: 100,
             phase: String::new(),
+            ..Startup::default()
         }
     }
     fn version(&self) -> Version {

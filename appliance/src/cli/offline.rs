@@ -13,6 +13,7 @@ use crate::data_dir::DataDir;
 use crate::heartbeat::Heartbeat;
 use crate::host::ProcessHost;
 use crate::settings::config::HostConfig;
+use crate::startup::Progress;
 
 /// The platform, opened in this process.
 pub struct OfflineClient {
@@ -30,9 +31,15 @@ impl OfflineClient {
     pub fn open(config: &HostConfig) -> Result<Self, Failure> {
         let dir = DataDir::existing(&config.data_dir)
             .map_err(|error| Failure::NotRunning(format!("no server is running, and {error}")))?;
-        let parts = Parts::open(config, dir, |_| {})?;
+        let progress = Arc::new(Progress::default());
+        let parts = Parts::open(config, dir, &progress)?;
         let heartbeat = Heartbeat::still();
-        let host = Arc::new(ProcessHost::new(&parts, heartbeat.clone(), serde_json::Value::Null));
+        let host = Arc::new(ProcessHost::new(
+            &parts,
+            heartbeat.clone(),
+            progress,
+            serde_json::Value::Null,
+        ));
         let app = parts.app(config, host, &heartbeat);
         Ok(Self {
             parts,

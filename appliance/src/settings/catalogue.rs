@@ -1,6 +1,8 @@
 //! Every setting of the host, as one plain list. A new setting is one entry here and one field in
 //! [`super::config::HostConfig`].
 
+pub mod limits;
+
 use super::registry::{ArraySpec, Kind, Reload, Scope, Setting};
 
 const TEXT: Kind = Kind::Text { max_bytes: 256 };
@@ -195,33 +197,6 @@ pub const AUTH_LOG_DAYS: Setting = host(
     "How long logins, failures and staff acts are kept; the law asks for 180 days.",
     "登录日志保留天数；法规要求不少于 180 天。",
 );
-/// Connections.
-pub const CONNECTIONS_MAX: Setting = host(
-    "limits.connections_max",
-    whole(16, 1_000_000, "connections"),
-    "50000",
-    Reload::Restart,
-    "Open connections in all; more are closed at once.",
-    "最大连接总数。",
-);
-/// Connections per address.
-pub const CONNECTIONS_PER_ADDRESS: Setting = host(
-    "limits.connections_per_address",
-    whole(1, 1_000_000, "connections"),
-    "1000",
-    Reload::Restart,
-    "Open connections per client address (IPv6: per /64); trusted peers are exempt.",
-    "每个客户端地址的最大连接数（IPv6 按 /64）；受信任的对端不受限。",
-);
-/// In-flight requests.
-pub const IN_FLIGHT_MAX: Setting = host(
-    "limits.in_flight_max",
-    whole(16, 1_000_000, "requests"),
-    "10000",
-    Reload::Restart,
-    "Requests in work at once; more are answered 503 with Retry-After.",
-    "同时处理的请求数上限；超过返回 503 并带 Retry-After。",
-);
 /// Lame duck.
 pub const LAME_DUCK_MS: Setting = host(
     "drain.lame_duck_ms",
@@ -268,9 +243,18 @@ pub const SETTINGS: &[Setting] = &[
     JOURNAL_MIB,
     JOURNAL_HOURS,
     AUTH_LOG_DAYS,
-    CONNECTIONS_MAX,
-    CONNECTIONS_PER_ADDRESS,
-    IN_FLIGHT_MAX,
+    limits::CONNECTIONS_MAX,
+    limits::CONNECTIONS_PER_ADDRESS,
+    limits::IN_FLIGHT_MAX,
+    limits::HANDSHAKES_MAX,
+    limits::HANDSHAKE_MS,
+    limits::PROXY_HEADER_MS,
+    limits::FIRST_BYTE_MS,
+    limits::HEADER_MS,
+    limits::IDLE_MS,
+    limits::BODY_MS,
+    limits::TOTAL_MS,
+    limits::BODY_MAX_KIB,
     LAME_DUCK_MS,
     DRAIN_LIMIT_MS,
     SWEEP_S,
@@ -357,6 +341,13 @@ const LISTENER_FIELDS: &[Setting] = &[
         "Path a gateway in front has cut off; part of what game servers sign.",
         "前置网关剥离的路径前缀；参与签名。",
     ),
+    limits::LISTENER_CONNECTIONS_MAX,
+    limits::LISTENER_CONNECTIONS_PER_ADDRESS,
+    limits::LISTENER_HANDSHAKE_MS,
+    limits::LISTENER_PROXY_HEADER_MS,
+    limits::LISTENER_FIRST_BYTE_MS,
+    limits::LISTENER_HEADER_MS,
+    limits::LISTENER_IDLE_MS,
 ];
 
 const CERTIFICATE_FIELDS: &[Setting] = &[

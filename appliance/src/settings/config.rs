@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Entry, Problem, Settings, catalogue as keys};
+use seawall_web::{Limits, OwnLimits};
+
+use super::catalogue::limits;
+use super::{Entry, Origin, Problem, Settings, catalogue as keys};
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub struct Listener {
     pub hosts: Vec<String>,
     /// What a gateway has cut off.
     pub public_path_prefix: String,
+    /// Limits of its own.
+    pub limits: OwnLimits,
 }
 
 /// Certificate files for some hosts.
@@ -95,12 +100,8 @@ pub struct HostConfig {
     pub journal_max_age_ms: u64,
     /// Auth log by age, in milliseconds.
     pub auth_log_retention_ms: u64,
-    /// Connections per listener.
-    pub connections_max: usize,
-    /// Connections per client address.
-    pub connections_per_address: usize,
-    /// Requests in work.
-    pub in_flight_max: usize,
+    /// Caps and deadlines of the transport.
+    pub limits: Limits,
     /// Drain.
     pub drain: DrainTimes,
     /// Between sweeps.
@@ -140,9 +141,7 @@ impl HostConfig {
             journal_max_bytes: settings.whole(&keys::JOURNAL_MIB) << 20,
             journal_max_age_ms: settings.whole(&keys::JOURNAL_HOURS) * 3_600_000,
             auth_log_retention_ms: settings.whole(&keys::AUTH_LOG_DAYS) * 86_400_000,
-            connections_max: size(&keys::CONNECTIONS_MAX),
-            connections_per_address: size(&keys::CONNECTIONS_PER_ADDRESS),
-            in_flight_max: size(&keys::IN_FLIGHT_MAX),
+            limits: transport_limits(settings, &mut problems),
             drain: DrainTimes {
                 lame_duck: Duration::from_millis(settings.whole(&keys::LAME_DUCK_MS)),
                 hard_limit: Duration::from_millis(settings.whole(&keys::DRAIN_LIMIT_MS)),
@@ -168,6 +167,7 @@ pub fn plain(address: Address) -> Listener {
         trusted_hops: 1,
         hosts: Vec::new(),
         public_path_prefix: String::new(),
+        limits: OwnLimits::default(),
     }
 }
 
@@ -208,7 +208,57 @@ fn listener(entry: &Entry) -> Listener {
         trusted_hops: usize::try_from(entry.whole("trusted_hops")).unwrap_or(1),
         hosts: entry.list("hosts"),
         public_path_prefix: entry.text("public_path_prefix"),
+        limits: own_limits(entry),
     }
+}
+
+fn own_limits(entry: &Entry) -> OwnLimits {
+    let size = |field| entry.given(field).and_then(|number| usize::try_from(number).ok());
+    OwnLimits {
+        handshake_ms: entry.given("handshake_ms"),
+        proxy_header_ms: entry.given("proxy_header_ms"),
+        first_byte_ms: entry.given("first_byte_ms"),
+        header_ms: entry.given("header_ms"),
+        idle_ms: entry.given("idle_ms"),
+        connections_max: size("connections_max"),
+        connections_per_address_max: size("connections_per_address"),
+    }
+}
+
+fn transport_limits(settings: &Settings, problems: &mut Vec<Problem>) -> Limits {
+    let size = |setting| usize::try_from(settings.whole(setting)).unwrap_or(usize::MAX);
+    let found = Limits {
+        handshake_ms: settings.whole(&limits::HANDSHAKE_MS),
+        proxy_header_ms: settings.whole(&limits::PROXY_HEADER_MS),
+        first_byte_ms: settings.whole(&limits::FIRST_BYTE_MS),
+        header_ms: settings.whole(&limits::HEADER_MS),
+        body_ms: settings.whole(&limits::BODY_MS),
+        total_ms: settings.whole(&limits::TOTAL_MS),
+        idle_ms: settings.whole(&limits::IDLE_MS),
+        body_max_bytes: size(&limits::BODY_MAX_KIB) << 10,
+        handshakes_max: size(&limits::HANDSHAKES_MAX),
+        connections_max: size(&limits::CONNECTIONS_MAX),
+        connections_per_address_max: size(&limits::CONNECTIONS_PER_ADDRESS),
+        in_flight_max: size(&limits::IN_FLIGHT_MAX),
+        ..Limits::default()
+    };
+    if found.body_ms > found.total_ms {
+        let body = settings.get(&limits::BODY_MS).origin;
+        // Names the line somebody wrote, whichever of the two it is.
+        let origin = if body == Origin::Default {
+            settings.get(&limits::TOTAL_MS).origin
+        } else {
+            body
+        };
+        problems.push(Problem {
+            origin,
+            message: format!(
+                "limits.body_ms ({}) is longer than limits.total_ms ({}), which it is a part of",
+                found.body_ms, found.total_ms
+            ),
+        });
+    }
+    found
 }
 
 fn certificate(entry: &Entry) -> CertificateFiles {
@@ -296,6 +346,50 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].address, Address::Unix("/run/x".into()));
         assert_eq!(found[0].client_ip_header.as_deref(), Some("x-forwarded-for"));
+    }
+
+    #[test]
+    fn limits_are_those_of_all_but_for_what_a_listener_writes() {
+        let defaults = config("").unwrap().limits;
+        assert_eq!((defaults.idle_ms, defaults.body_max_bytes), (75_000, 64 << 10));
+        let text = "[limits]\nheader_ms = 4000\nbody_max_kib = 128\n\n[[listener]]\nname = \"lb\"\naddress = \"127.0.0.1:1\"\nidle_ms = 650\nconnections_max = 20\n";
+        let config = config(text).unwrap();
+        assert_eq!(
+            (config.limits.header_ms, config.limits.body_max_bytes),
+            (4000, 128 << 10)
+        );
+        let here = config.listeners[0].limits.over(&config.limits);
+        assert_eq!(
+            (
+                here.header_ms,
+                here.idle_ms,
+                here.connections_max,
+                here.connections_per_address_max
+            ),
+            (4000, 650, 20, 1000)
+        );
+        assert!(config.listeners[0].limits.counts_apart());
+    }
+
+    #[test]
+    fn limits_out_of_range_or_at_odds_are_refused_with_their_line() {
+        let loaded = |text: &str| {
+            let content = super::super::file::read(std::path::Path::new("x.toml"), text);
+            content.problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            loaded("[limits]\nidle_ms = 5\n"),
+            ["x.toml:2: limits.idle_ms: `5` is not allowed; expected whole number of ms from 100 to 600000"]
+        );
+        let listener = "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\nheader_ms = 700000\n";
+        assert!(loaded(listener)[0].starts_with("x.toml:4: header_ms: `700000` is not allowed"));
+        let problems = config("[limits]\ntotal_ms = 20000\n").unwrap_err();
+        assert!(
+            problems[0]
+                .to_string()
+                .contains("seawall.toml:2: limits.body_ms (30000) is longer"),
+            "{problems:?}"
+        );
     }
 
     #[test]

@@ -143,6 +143,13 @@ impl Entry {
         self.fields.get(field).map_or(0, |r| whole_of(&r.value))
     }
 
+    /// A number field that was written; `None` when it was left out.
+    #[must_use]
+    pub fn given(&self, field: &str) -> Option<u64> {
+        let written = self.fields.get(field).filter(|r| r.origin != Origin::Default)?;
+        Some(whole_of(&written.value))
+    }
+
     /// A switch field.
     #[must_use]
     pub fn switch(&self, field: &str) -> bool {

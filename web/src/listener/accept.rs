@@ -25,6 +25,7 @@ use super::refusal;
 use super::server::Connections;
 use crate::app::App;
 use crate::codes;
+use crate::limits::Limits;
 use crate::metrics::ListenerMetrics;
 use crate::origin::{ListenerFacts, Origin};
 use crate::trace::RequestIds;
@@ -35,10 +36,14 @@ const ACCEPT_BACKOFF_MS: (u64, u64) = (5, 1_000);
 /// What the connections of one listener share.
 pub(super) struct Door {
     pub(super) app: App,
+    /// Those of the application, but for what the listener has of its own.
+    pub(super) limits: Limits,
     pub(super) config: ListenerConfig,
     pub(super) facts: Arc<ListenerFacts>,
     pub(super) metrics: ListenerMetrics,
     pub(super) caps: Arc<ConnectionCaps>,
+    /// Caps of this listener's own, beside those of all.
+    pub(super) own_caps: Option<Arc<ConnectionCaps>>,
     pub(super) handshakes: Arc<Semaphore>,
     pub(super) connections: Arc<Connections>,
     /// Plain on an address others can reach: only trusted peers are answered.
@@ -60,7 +65,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    async fn accept(&self) -> io::Result<Accepted> {
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Source::Tcp(listener) => listener
                 .accept()
@@ -132,7 +137,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 /// Starts the task of a connection, or refuses it.
 fn welcome(door: &Arc<Door>, accepted: Accepted) {
     door.metrics.accepted.inc();
-    let place = match door.caps.enter() {
+    let place = match door.enter() {
         Ok(place) => place,
         Err(reason) => {
             door.metrics.refused(reason);
@@ -141,7 +146,7 @@ fn welcome(door: &Arc<Door>, accepted: Accepted) {
             return;
         }
     };
-    let pulse = Arc::new(Pulse::new(&door.app.inner.limits));
+    let pulse = Arc::new(Pulse::new(&door.limits));
     let registered = door.connections.register(&pulse);
     let door = Arc::clone(door);
     tokio::spawn(async move {
@@ -159,6 +164,14 @@ fn welcome(door: &Arc<Door>, accepted: Accepted) {
 }
 
 impl Door {
+    fn enter(&self) -> Result<Place, &'static str> {
+        let among_all = self.caps.enter()?;
+        match &self.own_caps {
+            Some(own) => own.enter_within(among_all),
+            None => Ok(among_all),
+        }
+    }
+
     async fn tcp(&self, mut stream: TcpStream, peer: SocketAddr, mut place: Place, pulse: Arc<Pulse>) -> Cut {
         // Small answers must leave at once; failing to say so is no reason to refuse.
         let _ = stream.set_nodelay(true);
@@ -202,7 +215,7 @@ impl Door {
             };
             return Ok((client, Bytes::new()));
         }
-        let wait = Duration::from_millis(self.app.inner.limits.proxy_header_ms);
+        let wait = Duration::from_millis(self.limits.proxy_header_ms);
         match timeout(wait, proxy::read_header(stream, self.config.proxy_protocol)).await {
             Ok(Ok((named, first))) => {
                 let learnt_from = if named.is_some() {
@@ -232,7 +245,7 @@ impl Door {
         origin: Arc<Origin>,
         pulse: Arc<Pulse>,
     ) -> Cut {
-        let wait = Duration::from_millis(self.app.inner.limits.handshake_ms);
+        let wait = Duration::from_millis(self.limits.handshake_ms);
         let shaken = timeout(wait, async {
             // A handshake takes a place when its first bytes are there, so that silent clients hold none.
             if first.is_empty() && stream.readable().await.is_err() {

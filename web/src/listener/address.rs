@@ -7,18 +7,17 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::config::{Address, ListenerConfig};
-use crate::limits::BACKLOG;
 
 pub(super) enum Socket2 {
     Tcp(std::net::TcpListener),
     Unix(StdUnixListener),
 }
 
-/// A bound listener, not yet accepting. Binding is apart from serving, so that a start with a taken port fails before
-/// anything runs.
+/// A bound listener that does not listen yet: a start with a taken port fails before anything runs, and clients are
+/// refused, not kept waiting, until somebody answers. (An inherited socket listens already.)
 pub struct Listener {
     pub(super) config: ListenerConfig,
     pub(super) socket: Socket2,
@@ -35,6 +34,12 @@ impl Listener {
             Address::Unix(path) => Socket2::Unix(bind_unix(path)?),
         };
         Ok(Listener { config, socket })
+    }
+
+    /// The name it was configured with.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.config.name
     }
 
     /// Takes over a listening TCP socket inherited from the service manager; its backlog survives restarts.
@@ -71,7 +76,6 @@ fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
@@ -93,15 +97,18 @@ fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
     beside.push(format!(".{}", std::process::id()));
     let beside = PathBuf::from(beside);
     let _ = std::fs::remove_file(&beside);
-    let socket = StdUnixListener::bind(&beside)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(&beside)?)?;
     std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;
     std::fs::rename(&beside, path)?;
     socket.set_nonblocking(true)?;
-    Ok(socket)
+    Ok(socket.into())
 }
 
 #[cfg(test)]
 mod tests {
+    use socket2::SockRef;
+
     use super::*;
 
     #[test]
@@ -109,6 +116,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
         let first = bind_unix(&path).unwrap();
+        assert!(StdUnixStream::connect(&path).is_err(), "it does not listen yet");
+        SockRef::from(&first).listen(1).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(bind_unix(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(first);
@@ -124,6 +133,11 @@ mod tests {
     fn a_wildcard_address_serves_both_families() {
         let socket = bind_tcp("[::]:0".parse().unwrap()).unwrap();
         let port = socket.local_addr().unwrap().port();
+        assert!(
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_err(),
+            "it does not listen yet"
+        );
+        SockRef::from(&socket).listen(2).unwrap();
         std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
         std::net::TcpStream::connect(("::1", port)).unwrap();
     }

@@ -34,6 +34,8 @@ pub struct ConnectionCaps {
 pub struct Place {
     caps: Arc<ConnectionCaps>,
     address: Option<AddressKey>,
+    /// The place among all connections, when the caps are those of one listener.
+    among_all: Option<Box<Place>>,
 }
 
 impl Drop for Place {
@@ -75,12 +77,20 @@ impl ConnectionCaps {
         let place = Place {
             caps: Arc::clone(self),
             address: None,
+            among_all: None,
         };
         if before >= self.total_max {
             Err("total_limit")
         } else {
             Ok(place)
         }
+    }
+
+    /// A place for one that already has a place among all connections.
+    pub fn enter_within(self: &Arc<Self>, among_all: Place) -> Result<Place, &'static str> {
+        let mut place = self.enter().map_err(|_| "listener_limit")?;
+        place.among_all = Some(Box::new(among_all));
+        Ok(place)
     }
 }
 
@@ -122,6 +132,17 @@ mod tests {
         assert_eq!(caps.open(), 1);
         assert_eq!(caps.per_address.lock().len(), 1);
         caps.enter().unwrap().of_address(ip("192.0.2.1")).unwrap();
+    }
+
+    #[test]
+    fn a_listener_with_caps_of_its_own_counts_against_the_total_too() {
+        let (all, own) = (ConnectionCaps::new(2, 9), ConnectionCaps::new(1, 9));
+        let first = own.enter_within(all.enter().unwrap()).unwrap();
+        assert_eq!((all.open(), own.open()), (1, 1));
+        assert_eq!(own.enter_within(all.enter().unwrap()).map(drop), Err("listener_limit"));
+        assert_eq!(all.open(), 1, "a refused connection gives its place among all back");
+        drop(first);
+        assert_eq!((all.open(), own.open()), (0, 0));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use http::HeaderName;
 
 use super::network::Network;
 use super::tls::Tls;
+use crate::limits::OwnLimits;
 use crate::origin::{ListenerFacts, Surface};
 
 /// Where a listener listens.
@@ -88,6 +89,8 @@ pub struct ListenerConfig {
     pub hosts: Vec<String>,
     /// What a proxy in front cuts off the path: empty, or `/…` without a trailing `/`.
     pub public_path_prefix: String,
+    /// Limits of this listener's own.
+    pub limits: OwnLimits,
 }
 
 impl ListenerConfig {
@@ -105,6 +108,7 @@ impl ListenerConfig {
             surfaces: surfaces.to_vec(),
             hosts: Vec::new(),
             public_path_prefix: String::new(),
+            limits: OwnLimits::default(),
         }
     }
 

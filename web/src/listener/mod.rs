@@ -14,6 +14,7 @@ pub mod proxy;
 mod pulse;
 mod refusal;
 pub mod server;
+mod starting;
 pub mod tickets;
 pub mod tls;
 mod watched;
@@ -23,6 +24,7 @@ pub use config::{Address, ListenerConfig, ProxyProtocol};
 pub use drain::{DrainConfig, DrainReport, DrainState};
 pub use network::Network;
 pub use server::{BoundAddress, Server};
+pub use starting::{Starting, StartingOptions};
 pub use tls::{CertificatePair, HostCertificates, Tls, TlsError, TlsOptions, self_signed};
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use socket2::SockRef;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
@@ -21,6 +22,7 @@ use super::config::Address;
 use super::drain::{DrainConfig, DrainReport, DrainState};
 use super::pulse::{Phase, Pulse};
 use crate::app::App;
+use crate::limits::BACKLOG;
 
 /// Where a listener really listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +55,15 @@ impl Server {
             let (source, address) = source(socket, &config.address)?;
             let is_outside = matches!(&address, BoundAddress::Tcp(tcp) if !accept::is_loopback(tcp.ip()));
             addresses.push((config.name.clone(), address));
+            let own = config.limits.over(limits);
+            let own_caps = config
+                .limits
+                .counts_apart()
+                .then(|| ConnectionCaps::new(own.connections_max, own.connections_per_address_max));
             let door = Arc::new(Door {
                 app: app.clone(),
+                limits: own,
+                own_caps,
                 facts: Arc::new(config.facts()),
                 metrics: app.inner.metrics.listener(&config.name),
                 caps: Arc::clone(&caps),
@@ -127,7 +136,21 @@ impl Server {
     }
 }
 
+/// A second handle of a bound socket, listening.
+pub(super) fn duplicate(listener: &Listener) -> io::Result<(Source, BoundAddress)> {
+    let socket = match &listener.socket {
+        Socket2::Tcp(socket) => Socket2::Tcp(socket.try_clone()?),
+        Socket2::Unix(socket) => Socket2::Unix(socket.try_clone()?),
+    };
+    source(socket, &listener.config.address)
+}
+
+/// From here on the kernel queues connections for us.
 fn source(socket: Socket2, configured: &Address) -> io::Result<(Source, BoundAddress)> {
+    match &socket {
+        Socket2::Tcp(socket) => SockRef::from(socket).listen(BACKLOG)?,
+        Socket2::Unix(socket) => SockRef::from(socket).listen(BACKLOG)?,
+    }
     match socket {
         Socket2::Tcp(socket) => {
             let listener = TcpListener::from_std(socket)?;

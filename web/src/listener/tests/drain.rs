@@ -102,7 +102,7 @@ async fn what_is_being_worked_on_is_finished_and_what_never_ends_is_cut() {
         })
         .await;
     assert_eq!(report.cut, 1);
-    assert_eq!(slow.receive().await.json()["rows"], 1);
+    assert!(slow.receive().await.json()["tables"].is_array());
     assert!(stuck.try_receive().await.is_none());
 }
 
