@@ -38,6 +38,8 @@ mod restore;
 mod segment;
 mod sequencer;
 mod shared;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod span;
 mod stamp;
 mod stats;

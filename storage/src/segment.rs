@@ -32,7 +32,10 @@ pub use read::{SegmentHit, SegmentPage};
 
 use index::IndexEntry;
 use queue::Queue;
-use writer::{Indexer, Writer};
+#[cfg(not(feature = "simulation"))]
+use writer::{Indexer, Writer as SegmentWriter};
+#[cfg(feature = "simulation")]
+pub(crate) use writer::{Indexer, Writer as SegmentWriter};
 
 /// A search key: what kind of value, and a hash of it. Two values may share a hash; who searches must look at the record.
 pub type SearchKey = (u8, u64);
@@ -193,7 +196,11 @@ impl SegmentLog {
     }
 
     /// The log and what its threads drive, without threads.
-    fn assemble(disk: Arc<dyn Disk>, dir: &Path, options: SegmentOptions) -> io::Result<(Self, Writer, Indexer)> {
+    pub(crate) fn assemble(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: SegmentOptions,
+    ) -> io::Result<(Self, SegmentWriter, Indexer)> {
         files::create_dir(disk.as_ref(), dir)?;
         let lock = disk.lock_dir(dir)?;
         let busy = || {

@@ -330,19 +330,24 @@ impl Store {
     pub fn shutdown(&self) {
         self.inner.shutdown();
     }
+
+    /// The first half of a shutdown, for a store without threads.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn close(&self) {
+        self.inner.close();
+    }
+
+    /// Writes the floor now, as the floor thread does from time to time.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn keep_floor(&self) {
+        self.inner.keep_floor();
+    }
 }
 
 impl Inner {
     fn shutdown(&self) {
-        if self.closed.swap(true, Ordering::SeqCst) {
+        if !self.close() {
             return;
-        }
-        // The queue drains on its own, so this waits for a place at most as long as the commits ahead take. An error
-        // means that the sequencer is gone already.
-        let _ = self.queue.send(Message::Stop);
-        self.readers.lock().take();
-        if let Some(floor) = &self.home.floor {
-            floor.stop();
         }
         let threads = std::mem::take(&mut *self.threads.lock());
         let this = std::thread::current().id();
@@ -354,8 +359,27 @@ impl Inner {
             // A panic of a store thread was reported when it happened.
             let _ = thread.join();
         }
+        self.keep_floor();
+    }
+
+    /// Lets nothing in any more and tells everyone to finish; false when that was done before.
+    fn close(&self) -> bool {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        // The queue drains on its own, so this waits for a place at most as long as the commits ahead take. An error
+        // means that the sequencer is gone already.
+        let _ = self.queue.send(Message::Stop);
+        self.readers.lock().take();
         if let Some(floor) = &self.home.floor {
-            floor.finish();
+            floor.stop();
+        }
+        true
+    }
+
+    fn keep_floor(&self) {
+        if let Some(floor) = &self.home.floor {
+            floor.keep();
         }
     }
 }

@@ -112,7 +112,7 @@ impl Writer {
                 let published = self.publish(&group.rows, &group.notices, head);
                 Stage::Decided(group.waiters, published)
             }
-            Stage::Decided(waiters, outcome) => self.answer(waiters, outcome),
+            Stage::Decided(waiters, outcome) => self.answer(waiters, &outcome),
             idle @ (Stage::Free | Stage::Over) => {
                 self.stage = idle;
                 return false;
@@ -122,7 +122,7 @@ impl Writer {
     }
 
     /// Answers everyone in the group, then frees the sequencer for the next one.
-    fn answer(&self, waiters: Vec<Box<dyn Job>>, outcome: Result<(), String>) -> Stage {
+    fn answer(&self, waiters: Vec<Box<dyn Job>>, outcome: &Result<(), String>) -> Stage {
         let how = match outcome {
             Ok(()) => Settled::Durable,
             Err(reason) => {

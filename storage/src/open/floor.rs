@@ -55,8 +55,8 @@ impl FloorKeeper {
         let _ = self.stop.try_send(());
     }
 
-    /// Writes the last floor, once nothing commits any more.
-    pub(crate) fn finish(&self) {
+    /// Writes the floor now; the last one once nothing commits any more.
+    pub(crate) fn keep(&self) {
         refresh(&mut self.control.lock(), &self.shared, &self.progress);
     }
 }

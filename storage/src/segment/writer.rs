@@ -53,7 +53,7 @@ struct Active {
 }
 
 /// Turns chunks into durable groups.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     state: Arc<State>,
     queue: Arc<Queue>,
     active: Option<Active>,
@@ -72,7 +72,7 @@ impl Writer {
 
     /// One group, when something is queued, without waiting; false when nothing was.
     #[cfg(feature = "simulation")]
-    pub(super) fn step(&mut self) -> bool {
+    pub(crate) fn step(&mut self) -> bool {
         match self.queue.try_take() {
             Some(chunk) => {
                 self.handle(chunk);
@@ -84,7 +84,7 @@ impl Writer {
 
     /// What the thread does at the end.
     #[cfg(feature = "simulation")]
-    pub(super) fn finish(mut self) {
+    pub(crate) fn finish(&mut self) {
         while self.step() {}
         self.seal();
     }
@@ -215,7 +215,7 @@ fn create(state: &State) -> io::Result<Active> {
 }
 
 /// Writes the indexes of sealed segments.
-pub(super) struct Indexer {
+pub(crate) struct Indexer {
     state: Arc<State>,
     sealed: Receiver<u64>,
 }
@@ -229,7 +229,7 @@ impl Indexer {
 
     /// One index, when a segment waits for it, without waiting; false when none does.
     #[cfg(feature = "simulation")]
-    pub(super) fn step(&self) -> bool {
+    pub(crate) fn step(&self) -> bool {
         let waiting = self.sealed.try_recv();
         waiting.is_ok_and(|number| {
             self.index(number);
