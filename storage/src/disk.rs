@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
 
 use crate::fault::{self, Switch};
 
@@ -72,6 +72,9 @@ pub(crate) trait DiskFile: Send + Sync {
     fn sync_data(&self) -> io::Result<()>;
     /// Makes content and attributes durable.
     fn sync_all(&self) -> io::Result<()>;
+    /// Forgets what memory holds of a synced file, so that the next read tells what the disk holds. After a sync that
+    /// failed, the two may differ.
+    fn forget_cached(&self) -> io::Result<()>;
 }
 
 /// The file system of the host.
@@ -182,5 +185,9 @@ impl DiskFile for File {
             return Ok(());
         }
         Self::sync_all(self)
+    }
+
+    fn forget_cached(&self) -> io::Result<()> {
+        Ok(fadvise(self, 0, None, Advice::DontNeed)?)
     }
 }

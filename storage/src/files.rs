@@ -15,10 +15,19 @@ pub(crate) fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Creates a directory and what is missing above it, each name durable; an existing one is fine.
+/// Makes the name of something that was found durable: whoever made it may have died before that.
+pub(crate) fn keep_name(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.sync_dir(parent(path)) {
+        // Not a directory that this program could have made anything in.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
+/// Creates a directory and what is missing above it, each name durable before the next one is made.
 pub(crate) fn create_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     if disk.is_dir(dir) {
-        return Ok(());
+        return keep_name(disk, dir);
     }
     let above = parent(dir);
     create_dir(disk, above)?;

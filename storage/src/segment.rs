@@ -268,15 +268,26 @@ impl SegmentLog {
                 .collect()
         };
         for number in &old {
-            // The index first: a segment without one is rebuilt, an index without its segment would be litter.
-            recover::remove_if_present(&self.state, &self.state.index_path(*number))?;
-            recover::remove_if_present(&self.state, &self.state.path(*number))?;
-            self.state.segments.write().remove(number);
+            self.remove(*number)?;
         }
         if !old.is_empty() {
             self.state.disk.sync_dir(&self.state.dir)?;
         }
         Ok(old.len())
+    }
+
+    /// Removes one segment: from what readers find first, so that none of them misses the file.
+    fn remove(&self, number: u64) -> io::Result<()> {
+        let Some(segment) = self.state.segments.write().remove(&number) else {
+            return Ok(());
+        };
+        // The index first: a segment without one is rebuilt, an index without its segment would be litter.
+        let removed = recover::remove_if_present(&self.state, &self.state.index_path(number))
+            .and_then(|()| recover::remove_if_present(&self.state, &self.state.path(number)));
+        if removed.is_err() {
+            self.state.segments.write().insert(number, segment);
+        }
+        removed
     }
 
     /// Figures for metrics.

@@ -42,3 +42,6 @@ impl Defect {
         Self::IndexDrift,
     ];
 }
+
+#[cfg(test)]
+mod tests;

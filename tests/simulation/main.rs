@@ -2,6 +2,7 @@
 //! and the crashes. `SEAWALL_SEED=n` runs one seed, `SEAWALL_SEEDS=n` so many, `SEAWALL_SECONDS=n` as many as fit.
 
 mod auditor;
+mod damage;
 mod log_world;
 mod model;
 mod tables;
@@ -63,15 +64,17 @@ fn run_seeds(test: &str, run: Run) {
         sum.unknown += summary.unknown;
         sum.lives += summary.lives;
         sum.refusals += summary.refusals;
+        sum.trimmed += summary.trimmed;
     }
     assert!(sum.acknowledged > done, "the worlds did next to nothing: {sum:?}");
     println!(
-        "simulation, {test}: {done} seeds from {first} held, {:.0} a second: {} starts, {} writes acknowledged, {} in doubt, {} refusals",
+        "simulation, {test}: {done} seeds from {first} held, {:.0} a second: {} starts, {} writes acknowledged, {} in doubt, {} refusals, {} frames trimmed",
         done as f64 / begun.elapsed().as_secs_f64(),
         sum.lives,
         sum.acknowledged,
         sum.unknown,
         sum.refusals,
+        sum.trimmed,
     );
 }
 

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use seawall_storage::simulation::Dice;
-use seawall_storage::{Span, Tx, TxError};
+use seawall_storage::{Span, Table, Tx, TxError};
 
-use crate::tables::{ANSWERS, ITEMS, ITEMS_BY_OWNER, Item, MARKS, Mark, Number, SECRETS};
+use crate::tables::{ANSWERS, ITEMS_BY_OWNER, Item, MARKS, Mark, Number, SECRETS};
 
 /// Items have ids below this; those from the counter begin behind.
 pub const ITEMS_MAX: u64 = 24;
@@ -244,46 +244,52 @@ fn stowed(owner: u32, weight: u64, bytes: usize) -> Item {
     }
 }
 
-impl Ground for Tx<'_> {
+/// A transaction of the release that is running.
+pub struct Running<'t, 'a> {
+    pub tx: &'t mut Tx<'a>,
+    pub items: &'static Table<u64, Item>,
+}
+
+impl Ground for Running<'_, '_> {
     fn item(&mut self, id: u64) -> Result<Option<Item>, TxError> {
-        self.get(&ITEMS, &id)
+        self.tx.get(self.items, &id)
     }
 
     fn set_item(&mut self, id: u64, item: Option<Item>) -> Result<(), TxError> {
         match item {
-            Some(item) => self.put(&ITEMS, &id, &item),
-            None => self.delete(&ITEMS, &id),
+            Some(item) => self.tx.put(self.items, &id, &item),
+            None => self.tx.delete(self.items, &id),
         }
     }
 
     fn of_owner(&mut self, owner: u32, limit: usize) -> Result<Vec<u64>, TxError> {
-        self.index(&ITEMS_BY_OWNER, &Span::prefix(&owner), limit)
+        self.tx.index(&ITEMS_BY_OWNER, &Span::prefix(&owner), limit)
     }
 
     fn next(&mut self) -> Result<u64, TxError> {
-        self.next_id(COUNTER)
+        self.tx.next_id(COUNTER)
     }
 
     fn raise(&mut self, at_least: u64) -> Result<(), TxError> {
-        self.raise_counter(COUNTER, at_least)
+        self.tx.raise_counter(COUNTER, at_least)
     }
 
     fn secret(&mut self, id: u32) -> Result<Option<u64>, TxError> {
-        Ok(self.get(&SECRETS, &id)?.map(|number| number.0))
+        Ok(self.tx.get(&SECRETS, &id)?.map(|number| number.0))
     }
 
     fn set_secret(&mut self, id: u32, number: u64) -> Result<(), TxError> {
-        self.put(&SECRETS, &id, &Number(number))
+        self.tx.put(&SECRETS, &id, &Number(number))
     }
 
     fn answer(&mut self, key: u64) -> Result<Option<u64>, TxError> {
-        Ok(self.get(&ANSWERS, &key)?.map(|number| number.0))
+        Ok(self.tx.get(&ANSWERS, &key)?.map(|number| number.0))
     }
 
     fn leave(&mut self, order: &Order, digest: u64) -> Result<(), TxError> {
-        self.put(&ANSWERS, &order.key, &Number(digest))?;
-        let now_at = self.now_at();
-        self.put(&MARKS, &order.number, &Mark { now_at, answer: digest })
+        self.tx.put(&ANSWERS, &order.key, &Number(digest))?;
+        let now_at = self.tx.now_at();
+        self.tx.put(&MARKS, &order.number, &Mark { now_at, answer: digest })
     }
 }
 

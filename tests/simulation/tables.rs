@@ -45,12 +45,30 @@ pub const ITEMS_BY_OWNER: Index<u32, u64> = Index::new(IndexDef {
     },
 });
 
+/// An index that a later release brings along, and that must be built over rows that are there.
+pub const ITEMS_BY_WEIGHT: Index<u64, u64> = Index::new(IndexDef {
+    number: 25,
+    name: "items_by_weight",
+    doc: "Items of a weight.",
+    of: |key, value, emit| {
+        let (_, item) = decode_row::<u64, Item>(key, value)?;
+        emit(&item.weight.to_be_bytes());
+        Ok(())
+    },
+});
+
 /// Items by id.
 pub static ITEMS: Table<u64, Item> = table(TableDef {
     preset: Preset::Range,
     cached: true,
     indexes: &[ITEMS_BY_OWNER.def],
     ..TableDef::new(20, "items", "Items, by id.")
+});
+
+/// The same table as the later release has it.
+pub static LATER_ITEMS: Table<u64, Item> = table(TableDef {
+    indexes: &[ITEMS_BY_OWNER.def, ITEMS_BY_WEIGHT.def],
+    ..ITEMS.def
 });
 
 /// Sealed numbers.
@@ -71,3 +89,5 @@ pub static ANSWERS: Table<u64, Number> = table(TableDef {
 pub static MARKS: Table<u64, Mark> = table(TableDef::new(24, "marks", "Writes that happened."));
 
 pub static TABLES: &[&TableDef] = &[&ITEMS.def, &SECRETS.def, &ANSWERS.def, &MARKS.def];
+
+pub static LATER_TABLES: &[&TableDef] = &[&LATER_ITEMS.def, &SECRETS.def, &ANSWERS.def, &MARKS.def];

@@ -10,15 +10,13 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use seawall_storage::simulation::{Defect, Dice, DiskFaults, DiskImage, SimulatedDisk, SimulatedStore};
-use seawall_storage::{Commit, JournalLimits, KeyRing, OpenFailure, OpenOptions, Stamp, Tx};
+use seawall_storage::{Commit, JournalLimits, KeyRing, OpenFailure, OpenOptions, Stamp, Table, Tx};
 
 use crate::auditor::{Auditor, Checked, any_owner, must};
-use crate::model::{Answer, Expected, ITEMS_MAX, No, Order, perform};
-use crate::tables::{ITEMS, Item, MARKS, Mark, TABLES};
+use crate::model::{Answer, Expected, ITEMS_MAX, No, Order, Running, perform};
+use crate::tables::{ITEMS, Item, LATER_ITEMS, LATER_TABLES, MARKS, Mark, TABLES};
 
 pub const DATA: &str = "/data";
-const ENGINE: &str = "/data/db";
-const CONTROL: &str = "/data/control";
 /// Steps of the scheduler in one seed.
 const TICKS: u64 = 500;
 /// Writes that may wait for an answer.
@@ -32,6 +30,8 @@ pub struct Summary {
     pub unknown: u64,
     pub lives: u64,
     pub refusals: u64,
+    /// Frames that were trimmed off the journal at the end.
+    pub trimmed: u64,
 }
 
 /// A client that waits.
@@ -42,8 +42,9 @@ struct Waiting {
 }
 
 /// The process between a start and its end.
-struct Life {
-    node: SimulatedStore,
+pub struct Life {
+    pub node: SimulatedStore,
+    items: &'static Table<u64, Item>,
     waiting: Vec<Waiting>,
     heard: Arc<Mutex<Vec<(u64, Mark)>>>,
     mirror: Arc<Mutex<BTreeMap<u64, Item>>>,
@@ -54,17 +55,20 @@ struct Life {
 }
 
 pub struct World {
-    dice: Dice,
-    disk: SimulatedDisk,
+    pub dice: Dice,
+    pub disk: SimulatedDisk,
     faults: DiskFaults,
-    auditor: Auditor,
-    life: Option<Life>,
+    pub auditor: Auditor,
+    pub life: Option<Life>,
     orders: Vec<Order>,
     wall_at: u64,
     boot_ms: Arc<AtomicU64>,
     slept_ms: u64,
-    yesterday: Option<(u64, DiskImage)>,
-    summary: Summary,
+    /// Head and files of the engine at some time before.
+    pub yesterday: Option<(u64, DiskImage)>,
+    /// The later release was started once: the earlier one would be refused.
+    pub later: bool,
+    pub summary: Summary,
 }
 
 /// Runs one seed to its end; what is wrong, if anything is.
@@ -97,8 +101,8 @@ pub fn look<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     }
 }
 
-fn run_order(order: &Order, tx: &mut Tx<'_>) -> Result<Answer, No> {
-    match perform(order, tx)? {
+fn run_order(order: &Order, items: &'static Table<u64, Item>, tx: &mut Tx<'_>) -> Result<Answer, No> {
+    match perform(order, &mut Running { tx, items })? {
         Expected::Answer(answer) => Ok(answer),
         Expected::Refused => Err(No::Refused),
         // Unlike panic!, this tells no hook: it is on purpose.
@@ -119,6 +123,7 @@ impl World {
             boot_ms: Arc::new(AtomicU64::new(0)),
             slept_ms: 0,
             yesterday: None,
+            later: false,
             summary: Summary::default(),
             dice,
         }
@@ -205,7 +210,8 @@ impl World {
             idempotency_key: None,
         };
         let run = order.clone();
-        let commit = life.node.store().write(stamp, move |tx| run_order(&run, tx));
+        let items = life.items;
+        let commit = life.node.store().write(stamp, move |tx| run_order(&run, items, tx));
         life.waiting.push(Waiting {
             number: order.number,
             expected,
@@ -283,11 +289,16 @@ impl World {
 
     // Life and death.
 
-    fn options(&mut self, life: &LifePorts) -> OpenOptions {
+    pub fn options(&mut self, life: &LifePorts) -> OpenOptions {
         let boot_ms = Arc::clone(&self.boot_ms);
         let boot = Arc::new(move || boot_ms.load(Ordering::Relaxed));
         let keys = KeyRing::from_entropy(&[7; 32]);
-        let mut options = OpenOptions::new(TABLES, keys, boot, self.dice.bytes32());
+        let mut options = OpenOptions::new(
+            if self.later { LATER_TABLES } else { TABLES },
+            keys,
+            boot,
+            self.dice.bytes32(),
+        );
         options.journal = JournalLimits {
             max_bytes: 2_000 + self.dice.below(40_000),
             max_age_ms: 5_000 + self.dice.below(1_000_000),
@@ -352,6 +363,7 @@ impl World {
         *mirror.lock().expect("nobody panics with it") = self.auditor.items();
         self.life = Some(Life {
             node,
+            items: if self.later { &LATER_ITEMS } else { &ITEMS },
             waiting: Vec::new(),
             heard,
             mirror,
@@ -390,7 +402,7 @@ impl World {
         self.down(power)
     }
 
-    fn die(&mut self, power: bool) {
+    pub fn die(&mut self, power: bool) {
         self.disk = if power { self.disk.cut_power() } else { self.disk.kill() };
     }
 
@@ -436,92 +448,6 @@ impl World {
         Ok(())
     }
 
-    /// Keeps the engine's directory as it is now, to come back as yesterday's copy.
-    fn remember_today(&mut self) -> Checked {
-        let Some(life) = &self.life else { return Ok(()) };
-        let store = life.node.store();
-        if !store.has_failed() {
-            let head = store.read(|view| view.head()).map_err(|error| error.to_string())?;
-            let lsn = head.map_or(0, |head| head.lsn);
-            self.yesterday = Some((lsn, self.disk.image(Path::new(ENGINE))));
-        }
-        Ok(())
-    }
-
-    /// Damages the data, tries to start on it, and puts everything back.
-    fn suffer(&mut self) -> Checked {
-        let whole = self.disk.image(Path::new(DATA));
-        let allowed = self.damage();
-        self.disk.set_faults(DiskFaults::default());
-        self.disk.set_full(false);
-        let ports = LifePorts::default();
-        let options = self.options(&ports);
-        let opened = SimulatedStore::open(&self.disk, Path::new(DATA), options);
-        let floor_lsn = self.auditor.floor_lsn();
-        let verdict = match &opened {
-            Ok(node) => must(allowed.may_open && node.store().head().lsn >= floor_lsn, || {
-                let head = node.store().head().lsn;
-                format!("{}: it opened at lsn {head}, lsn {floor_lsn} was durable", allowed.what)
-            }),
-            Err(error) => must(allowed.refusals.contains(&error.failure), || {
-                format!("{}: refused as {error}", allowed.what)
-            }),
-        };
-        self.summary.refusals += u64::from(opened.is_err());
-        self.die(true);
-        drop(opened);
-        self.disk.put_back(&whole);
-        verdict
-    }
-
-    fn damage(&mut self) -> Damage {
-        use OpenFailure::{ControlDamaged, ControlMissing, EngineDamaged, EngineMissing, JournalDamaged, LostData};
-        let files = self.disk.files(Path::new(ENGINE));
-        let place = self.dice.place(files.len());
-        let broken = &[EngineDamaged, LostData, JournalDamaged];
-        match (self.dice.below(8), &self.yesterday, files.get(place)) {
-            (0..3, Some((lsn, image)), _) => {
-                self.disk.put_back(image);
-                Damage::new("yesterday's engine", *lsn >= self.auditor.floor_lsn(), &[LostData])
-            }
-            (3, _, Some((file, length))) => {
-                let left = self.dice.place(*length);
-                self.disk.damage(file, |bytes| bytes.truncate(left));
-                Damage::new("a file of the engine cut short", true, broken)
-            }
-            (4, _, Some((file, length))) => {
-                let (at, bit) = (self.dice.place(*length), self.dice.below(8));
-                self.disk.damage(file, |bytes| {
-                    bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << bit)
-                });
-                Damage::new("a bit of the engine flipped", true, broken)
-            }
-            (5, _, Some((file, _))) => {
-                self.disk.lose(file);
-                Damage::new("a file of the engine lost", true, broken)
-            }
-            (6, ..) => {
-                self.disk.lose(Path::new(ENGINE));
-                Damage::new("the engine lost", false, &[EngineMissing])
-            }
-            _ if self.dice.hits(300) => {
-                self.disk.lose(Path::new(CONTROL));
-                Damage::new("the control file lost", false, &[ControlMissing])
-            }
-            _ => {
-                let slots = self.dice.below(3);
-                self.disk.damage(Path::new(CONTROL), |bytes| {
-                    for (slot, half) in (0..).zip(bytes.chunks_mut(8192)) {
-                        if slots == slot || slots == 2 {
-                            half[25] ^= 1;
-                        }
-                    }
-                });
-                Damage::new("slots of the control file damaged", slots < 2, &[ControlDamaged])
-            }
-        }
-    }
-
     /// The end of a seed: one last start on a healthy disk, and everything must be right.
     fn finish(mut self) -> Checked<Summary> {
         if self.life.is_some() {
@@ -531,6 +457,7 @@ impl World {
         self.start()?;
         if let Some(life) = &self.life {
             self.auditor.everything(life.node.store())?;
+            self.summary.trimmed = life.node.store().stats().journal_first_lsn.saturating_sub(1);
         }
         self.summary.history = self.disk.history();
         self.summary.acknowledged = self.auditor.acknowledged;
@@ -541,25 +468,8 @@ impl World {
 
 /// What a life is connected to: what observers hear, what they build, and the last words.
 #[derive(Default)]
-struct LifePorts(
+pub struct LifePorts(
     Arc<Mutex<Vec<(u64, Mark)>>>,
     Arc<Mutex<BTreeMap<u64, Item>>>,
     Arc<Mutex<Option<String>>>,
 );
-
-/// What was done to the data, and how a start may take it.
-struct Damage {
-    what: &'static str,
-    may_open: bool,
-    refusals: &'static [OpenFailure],
-}
-
-impl Damage {
-    fn new(what: &'static str, may_open: bool, refusals: &'static [OpenFailure]) -> Self {
-        Self {
-            what,
-            may_open,
-            refusals,
-        }
-    }
-}

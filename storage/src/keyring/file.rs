@@ -77,7 +77,11 @@ impl KeyRing {
                     Err(error) => Err(error.into()),
                 }
             }
-            other => other,
+            Ok(ring) => {
+                files::keep_name(&HostDisk, path)?;
+                Ok(ring)
+            }
+            Err(error) => Err(error),
         }
     }
 

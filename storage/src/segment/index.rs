@@ -124,10 +124,8 @@ impl Header {
 
 /// What the index of segment `number` says about it; `None` when there is no good index.
 pub(super) fn describe(disk: &dyn Disk, path: &Path, number: u64) -> io::Result<Option<Segment>> {
-    let file = match disk.open(path, Access::Read) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+    let Some(file) = open(disk, path)? else {
+        return Ok(None);
     };
     let Some(header) = Header::read(file.as_ref())?.filter(|header| header.u64(8) == number) else {
         return Ok(None);
@@ -151,9 +149,19 @@ pub(super) fn describe(disk: &dyn Disk, path: &Path, number: u64) -> io::Result<
     }))
 }
 
-/// Offsets of the records with `key`, ascending; `None` when the index is damaged.
+fn open(disk: &dyn Disk, path: &Path) -> io::Result<Option<Box<dyn DiskFile>>> {
+    match disk.open(path, Access::Read) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Offsets of the records with `key`, ascending; `None` when the index is missing or damaged.
 pub(super) fn find(disk: &dyn Disk, path: &Path, key: SearchKey) -> io::Result<Option<Vec<u32>>> {
-    let file = disk.open(path, Access::Read)?;
+    let Some(file) = open(disk, path)? else {
+        return Ok(None);
+    };
     let Some(header) = Header::read(file.as_ref())? else {
         return Ok(None);
     };

@@ -43,7 +43,10 @@ impl SegmentLog {
         let mut bytes = 0;
         for (number, segment) in self.segments_from(from.segment) {
             let offset = if number == from.segment { from.offset } else { 0 };
-            let mut cursor = Cursor::open(self, number, offset.max(format::FILE_HEADER_BYTES), segment.end)?;
+            let Some(file) = self.open_segment(number)? else {
+                continue;
+            };
+            let mut cursor = Cursor::new(file, offset.max(format::FILE_HEADER_BYTES), segment.end);
             while page.records.len() < max_records && bytes < max_bytes {
                 let Some((offset, record)) = cursor.next()? else { break };
                 bytes += record.body.len();
@@ -88,8 +91,11 @@ impl SegmentLog {
                 && segment.min_at < until_at
         });
         for (number, segment) in segments.into_iter().rev() {
-            let file = self.state.disk.open(&self.state.path(number), Access::Read)?;
-            for offset in self.offsets(number, &segment, key)?.into_iter().rev() {
+            let Some(file) = self.open_segment(number)? else {
+                continue;
+            };
+            let offsets = self.offsets(number, &segment, file.as_ref(), key)?;
+            for offset in offsets.into_iter().rev() {
                 let position = SegmentPosition {
                     segment: number,
                     offset,
@@ -120,8 +126,17 @@ impl SegmentLog {
             .collect()
     }
 
-    /// Offsets of the records with `key`, ascending; from the segment itself when its index is damaged.
-    fn offsets(&self, number: u64, segment: &Segment, key: SearchKey) -> io::Result<Vec<u32>> {
+    /// The file of a segment; `None` when it expired meanwhile.
+    fn open_segment(&self, number: u64) -> io::Result<Option<Box<dyn DiskFile>>> {
+        match self.state.disk.open(&self.state.path(number), Access::Read) {
+            Ok(file) => Ok(Some(file)),
+            Err(_) if !self.state.segments.read().contains_key(&number) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Offsets of the records with `key`, ascending; from the segment itself when its index is missing or damaged.
+    fn offsets(&self, number: u64, segment: &Segment, file: &dyn DiskFile, key: SearchKey) -> io::Result<Vec<u32>> {
         if let Some(entries) = &segment.entries {
             let entries = entries.read();
             return Ok(entries
@@ -130,20 +145,26 @@ impl SegmentLog {
                 .map(|entry| entry.offset)
                 .collect());
         }
-        let disk = self.state.disk.as_ref();
-        if let Some(offsets) = index::find(disk, &self.state.index_path(number), key)? {
+        let (disk, path) = (self.state.disk.as_ref(), self.state.index_path(number));
+        if let Some(offsets) = index::find(disk, &path, key)? {
             return Ok(offsets);
         }
         self.state
             .report(&format!("index of segment {number:x} is damaged and is rebuilt"));
-        let scan = recover::scan(disk.open(&self.state.path(number), Access::Read)?.as_ref(), number)?;
+        let scan = recover::scan(file, number)?;
         let offsets = scan
             .entries
             .iter()
             .filter(|entry| entry.has(key))
             .map(|entry| entry.offset)
             .collect();
-        index::write(disk, &self.state.index_path(number), number, segment, scan.entries)?;
+        if self.state.segments.read().contains_key(&number)
+            && let Err(error) = index::write(disk, &path, number, segment, scan.entries)
+        {
+            // What was found is right; the next search builds the index again.
+            self.state
+                .report(&format!("index of segment {number:x} could not be written: {error}"));
+        }
         Ok(offsets)
     }
 }
@@ -177,14 +198,14 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn open(log: &SegmentLog, number: u64, at: u32, end: u32) -> io::Result<Self> {
-        Ok(Self {
-            file: log.state.disk.open(&log.state.path(number), Access::Read)?,
+    fn new(file: Box<dyn DiskFile>, at: u32, end: u32) -> Self {
+        Self {
+            file,
             at,
             end,
             window: Vec::new(),
             window_at: at,
-        })
+        }
     }
 
     /// Bytes at the cursor: at least `wanted` of them unless the segment ends before.

@@ -46,6 +46,10 @@ pub(super) fn remove_if_present(state: &State, path: &Path) -> io::Result<()> {
 /// Reads a whole segment, ends it cleanly and writes its index.
 fn rebuild(state: &State, number: u64) -> io::Result<Segment> {
     let file = state.disk.open(&state.path(number), Access::Write)?;
+    // A process that died here left bytes that no sync saved, or that a failed sync gave up. The first kind is saved
+    // now; the second must not be taken for durable.
+    file.sync_data()?;
+    file.forget_cached()?;
     let scan = scan(file.as_ref(), number)?;
     let length = file.len()?;
     match scan.torn {

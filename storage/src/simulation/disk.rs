@@ -237,6 +237,13 @@ impl DiskFile for SimulatedFile {
     fn sync_all(&self) -> io::Result<()> {
         self.sync_data()
     }
+
+    fn forget_cached(&self) -> io::Result<()> {
+        let mut world = self.disk.world.lock();
+        world.alive(self.disk.life)?;
+        world.content(self.number).evict();
+        Ok(())
+    }
 }
 
 impl Disk for SimulatedDisk {
