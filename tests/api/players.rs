@@ -1,6 +1,8 @@
 //! What players' game clients do: register, log in, refresh, log out, and every refusal they can meet.
 
 use seawall_domain::testing::START_AT;
+use seawall_web::route::Auth;
+use seawall_web::routes::ROUTES;
 use serde_json::{Value, json};
 
 use crate::client::{Api, As, Ask, named};
@@ -401,8 +403,15 @@ pub fn accounts_deleted_on_the_old_platform(api: &Api) {
         (answer.text("/status"), answer.text("/code")),
         ("denied".into(), "account.deleted".into())
     );
-    api.call("account.get", As::Bearer(&access(&login)), &json!(null))
+    for route in ROUTES.iter().filter(|route| matches!(route.auth, Auth::Bearer)) {
+        let body = route.request_example.map_or(Ok(Value::Null), serde_json::from_str);
+        api.call(
+            route.op,
+            As::Bearer(&access(&login)),
+            &body.expect("an example is JSON"),
+        )
         .refused("account.deleted");
+    }
     api.log_in("gone", "phone").refused("account.deleted");
 }
 
