@@ -9,5 +9,8 @@ pub const COMMIT: &str = match option_env!("SEAWALL_COMMIT") {
     None => "unknown",
 };
 
+/// The build can be told to fail on purpose (cargo feature `faults`): never for players.
+pub const WITH_FAULTS: bool = cfg!(feature = "faults");
+
 /// Target it was built for. The only one that is built and tested.
 pub const TARGET: &str = "x86_64-unknown-linux-gnu";

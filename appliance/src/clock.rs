@@ -17,8 +17,25 @@ impl Clock for SystemClock {
     fn now_at(&self) -> UnixMs {
         // A clock before 1970 reads as 0; the store never lets time run backwards.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        let now_at = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        now_at.saturating_add_signed(offset_ms())
     }
+}
+
+/// The wall clock is never shifted in a build for players.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+const fn offset_ms() -> i64 {
+    0
+}
+
+/// What the file named by `SEAWALL_CLOCK_FILE` says, in milliseconds: the crash suite steps the clock while we run.
+#[cfg(feature = "faults")]
+fn offset_ms() -> i64 {
+    static FILE: std::sync::LazyLock<Option<std::ffi::OsString>> =
+        std::sync::LazyLock::new(|| std::env::var_os("SEAWALL_CLOCK_FILE"));
+    let text = FILE.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+    text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
 /// Milliseconds since boot, sleep included: what a jump of the wall clock is measured against.

@@ -100,13 +100,19 @@ pub fn openapi(admin: bool, out: &Output) -> Result<u8, Failure> {
 /// None today.
 pub fn version(out: &Output) -> Result<u8, Failure> {
     if out.is_json() {
-        out.answer(
-            &json!({ "version": build::VERSION, "commit": build::COMMIT, "target": build::TARGET }),
-            View::Record,
-        );
+        let mut answer = json!({ "version": build::VERSION, "commit": build::COMMIT, "target": build::TARGET });
+        if let Some(fields) = answer.as_object_mut().filter(|_| build::WITH_FAULTS) {
+            fields.insert("faults".into(), true.into());
+        }
+        out.answer(&answer, View::Record);
     } else {
+        let warning = if build::WITH_FAULTS {
+            ", with faults on demand: for tests only"
+        } else {
+            ""
+        };
         out.text(&format!(
-            "seawall {} ({}, {})\n",
+            "seawall {} ({}, {}{warning})\n",
             build::VERSION,
             build::COMMIT,
             build::TARGET
