@@ -14,7 +14,7 @@ CARGO := ROCKSDB_LIB_DIR="$$(packaging/build/rocksdb-cache)" cargo
 ARGS ?= --data /tmp/seawall-demo
 SCENARIO ?=
 
-.PHONY: help setup setup-test setup-bench build run test fmt lint unit suites soak bench dist man clean
+.PHONY: help setup setup-test setup-bench build run test fmt lint unit programs suites crash soak bench dist man clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,12 +48,17 @@ unit: ## Unit tests and the Rust suites
 	$(CARGO) build --release --locked --workspace --bins
 	SEAWALL_BIN="$(RELEASE)/seawall" packaging/build/cargo-tests
 
-suites: ## Suites that drive the release binary from outside
+programs: # Every program in the release profile, and the one with faults on demand, which is never shipped
 	$(CARGO) build --release --locked --workspace --bins
+	$(CARGO) build --release --locked -p seawall-appliance --features faults --bin seawall-faults
+
+suites: programs ## Suites that drive the release binary from outside
 	packaging/build/suites "$(RELEASE)/seawall" "$(RELEASE)/generate-accounts"
 
-soak: setup-test ## The long runs: more kills, more accounts, fuzzing for a bounded time
-	$(CARGO) build --release --locked --workspace --bins
+crash: setup-test programs ## Kills, power cuts, broken disks; one with SCENARIO=power-cut, long with SEAWALL_SOAK=1
+	SEAWALL_BIN="$(RELEASE)/seawall" SCENARIO="$(SCENARIO)" "$(RELEASE)/crash-rig"
+
+soak: setup-test programs ## The long runs: more kills, more accounts, fuzzing for a bounded time
 	SEAWALL_SOAK=1 packaging/build/suites "$(RELEASE)/seawall" "$(RELEASE)/generate-accounts"
 
 bench: setup-bench dist ## Benchmarks beside their peers; one with SCENARIO=verify-hot

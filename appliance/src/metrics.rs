@@ -245,8 +245,8 @@ fn memory_and_journal_figures(stats: Stats, out: &mut Figures<'_, '_>) -> fmt::R
     out.gauge("seawall_journal_bytes", "Bytes of the journal", stats.journal_bytes)?;
     out.counter(
         "seawall_clock_held_back",
-        "Forward jumps of the clock held back",
-        stats.clock_held_back,
+        "Jumps of the clock held back",
+        stats.clock_held_back + crate::clock::jumps_held_back(),
     )?;
     for (name, value) in stats.engine {
         out.gauge(

@@ -1,284 +1,138 @@
-//! The real binary, killed with SIGKILL: whatever was acknowledged before is there after.
+//! The crash rig: the real binary is killed, its power cut, its disk broken, its clock stepped, under a mixed load of
+//! clients that know what was acknowledged; an auditor compares. It prints a table and leaves with 1 when a scenario
+//! failed. `SCENARIO=name` runs one, `SEAWALL_SEED=n` repeats its random choices, `SEAWALL_SOAK=1` makes it long.
+
+mod audit;
+mod book;
+mod clock;
+mod controls;
+mod damage;
+mod dice;
+mod errors;
+mod importer;
+mod kills;
+mod load;
+mod mounts;
+mod power;
+mod scenario;
+mod space;
+mod takeover;
+mod trace;
+mod world;
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::process::ExitCode;
+use std::time::UNIX_EPOCH;
 
-use seawall_tests::accounts::{Plan, password, username, write};
-use seawall_tests::server::{Answer, Client, Server, binary};
-use serde_json::{Value, json};
+use seawall_tests::server::binary;
 
-/// A data directory that outlives several starts.
-struct Disk {
-    _folder: tempfile::TempDir,
-    data: PathBuf,
+use scenario::{Line, Rig, Scenario};
+
+/// Every scenario, in the order of the table. Controls last: they mean something only when the others pass.
+fn scenarios() -> Vec<&'static Scenario> {
+    let lists = [
+        kills::SCENARIOS,
+        takeover::SCENARIOS,
+        power::SCENARIOS,
+        trace::SCENARIOS,
+        errors::SCENARIOS,
+        space::SCENARIOS,
+        damage::SCENARIOS,
+        clock::SCENARIOS,
+        controls::SCENARIOS,
+    ];
+    lists.into_iter().flatten().collect()
 }
 
-fn disk() -> Disk {
-    let folder = tempfile::Builder::new().prefix("seawall-crash-").tempdir().unwrap();
-    let data = folder.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    Disk { _folder: folder, data }
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Runs the CLI against the data directory (over the admin socket while a server runs).
-fn cli(data: &std::path::Path, arguments: &[&str]) -> (i32, Value, String) {
-    let output = Command::new(binary().unwrap())
-        .args(arguments)
-        .args(["--json", "--data"])
-        .arg(data)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    (
-        output.status.code().unwrap_or(-1),
-        serde_json::from_str(text.lines().last().unwrap_or("null")).unwrap_or(Value::Null),
-        text + &errors,
-    )
-}
-
-struct Player {
-    name: String,
-    account_id: String,
-    access: String,
-    refresh: String,
-    logged_out: bool,
-}
-
-fn register(client: &Client, name: &str) -> Option<Player> {
-    let credential = json!({"kind": "username", "username": name, "password": format!("{name}-secret")});
-    let answer: Answer = client.login("/sdk/v1/accounts", name, &credential).ok()?;
-    if answer.status != 201 {
-        assert!(
-            answer.status >= 500,
-            "registration of {name} answered {} {}",
-            answer.status,
-            answer.body
-        );
-        return None;
+fn rig() -> Result<Rig, String> {
+    let seawall = binary().map_err(|error| error.to_string())?;
+    let faulty = variable("SEAWALL_FAULTS_BIN")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| seawall.with_file_name("seawall-faults"));
+    if !faulty.is_file() {
+        return Err(format!("{} is missing; `make crash` builds it", faulty.display()));
     }
-    Some(Player {
-        name: name.to_owned(),
-        account_id: answer.text("/account_id").to_owned(),
-        access: answer.text("/session/access_token").to_owned(),
-        refresh: answer.text("/session/refresh_token").to_owned(),
-        logged_out: false,
+    let now = UNIX_EPOCH.elapsed().map_or(1, |age| age.as_secs());
+    let seed = variable("SEAWALL_SEED")
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(now);
+    let scratch = variable("TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    Ok(Rig {
+        faulty,
+        soak: variable("SEAWALL_SOAK").is_some(),
+        seed,
+        scratch,
     })
 }
 
-/// One writer: registers players and logs every third one out again, until told to stop or cut off.
-fn write_until_cut(client: &Client, prefix: &str, stop: &AtomicBool, done: &AtomicU64) -> Vec<Player> {
-    let mut acknowledged = Vec::new();
-    for number in 0.. {
-        if stop.load(Ordering::Relaxed) {
-            break;
+fn main() -> ExitCode {
+    let rig = match rig() {
+        Ok(rig) => rig,
+        Err(reason) => {
+            eprintln!("{reason}");
+            return ExitCode::from(2);
         }
-        let Some(mut player) = register(client, &format!("{prefix}x{number}")) else {
-            continue;
-        };
-        if number % 3 == 0 {
-            let answer = client.sdk("/sdk/v1/sessions/logout", Some(&player.access), &json!({}));
-            match answer {
-                Ok(answer) => {
-                    assert_eq!(answer.status, 200, "{}", answer.body);
-                    player.logged_out = true;
-                }
-                Err(_) => continue, // outcome unknown: either is right
-            }
-        }
-        done.fetch_add(1, Ordering::Relaxed);
-        acknowledged.push(player);
+    };
+    let wanted = variable("SCENARIO");
+    let chosen: Vec<&Scenario> = scenarios()
+        .into_iter()
+        .filter(|scenario| wanted.as_deref().is_none_or(|name| name == scenario.name))
+        .collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = scenarios().iter().map(|scenario| scenario.name).collect();
+        eprintln!("no scenario of this name; there are: {}", names.join(", "));
+        return ExitCode::from(2);
     }
-    acknowledged
-}
-
-fn check(client: &Client, players: &[Player]) {
-    for player in players {
-        let verified = client.verify(&player.access).unwrap();
-        assert_eq!(verified.status, 200, "{}", verified.body);
-        let expected = if player.logged_out { "invalid" } else { "valid" };
-        assert_eq!(
-            verified.text("/status"),
-            expected,
-            "player {} after the crash: {}",
-            player.name,
-            verified.body
+    println!("crash rig, seed {}{}", rig.seed, if rig.soak { ", long" } else { "" });
+    let mut lines = Vec::new();
+    for scenario in chosen {
+        let line = scenario.play(&rig);
+        println!(
+            "{:>8}  {:<26} {:>4} s  {}",
+            line.verdict, line.name, line.seconds, line.seen
         );
-        if player.logged_out {
-            assert_eq!(verified.text("/reason"), "revoked");
-        } else {
-            assert_eq!(verified.text("/account_id"), player.account_id);
+        if line.is("FAILED") {
+            println!("          again: SEAWALL_SEED={} {}", rig.seed, line.command());
         }
+        lines.push(line);
     }
-}
-
-/// Logging in costs a password hash and replaces the older session; a few at the very end stand for all.
-fn check_logins(client: &Client, players: &[Player]) {
-    for player in players.iter().filter(|player| !player.logged_out).take(5) {
-        let refreshed = client
-            .sdk(
-                "/sdk/v1/sessions/refresh",
-                None,
-                &json!({"refresh_token": player.refresh}),
-            )
-            .unwrap();
-        assert_eq!(refreshed.status, 200, "{}", refreshed.body);
-        let credential =
-            json!({"kind": "username", "username": player.name, "password": format!("{}-secret", player.name)});
-        let login = client.login("/sdk/v1/sessions", "another-device", &credential).unwrap();
-        assert_eq!(
-            (login.status, login.text("/account_id")),
-            (200, player.account_id.as_str()),
-            "{}",
-            login.body
-        );
+    let folder = PathBuf::from(variable("CRASH_OUT").unwrap_or_else(|| "target/crash".into()));
+    if wanted.is_none()
+        && let Err(error) = write_report(&folder, &rig, &lines)
+    {
+        eprintln!("{}: {error}", folder.display());
+        return ExitCode::FAILURE;
     }
-}
-
-#[test]
-fn acknowledged_registrations_and_logouts_survive_kill_9() {
-    let disk = disk();
-    let everyone: Mutex<Vec<Player>> = Mutex::new(Vec::new());
-    for round in 0..3 {
-        let server = Server::start(&disk.data).unwrap();
-        let client = server.client();
-        check(&client, &everyone.lock().unwrap());
-        let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
-        std::thread::scope(|scope| {
-            for writer in 0..6 {
-                let (client, stop, done, everyone) = (client.clone(), &stop, &done, &everyone);
-                scope.spawn(move || {
-                    let players = write_until_cut(&client, &format!("r{round}w{writer}"), stop, done);
-                    everyone.lock().unwrap().extend(players);
-                });
-            }
-            let deadline = Instant::now() + Duration::from_secs(60);
-            while done.load(Ordering::Relaxed) < 60 && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(5)); // poll
-            }
-            server.kill().unwrap();
-            stop.store(true, Ordering::Relaxed);
-        });
-        assert!(done.load(Ordering::Relaxed) >= 60, "the load never got going");
-    }
-    let server = Server::start(&disk.data).unwrap();
-    check(&server.client(), &everyone.lock().unwrap());
-    check_logins(&server.client(), &everyone.lock().unwrap());
-    assert!(
-        server.stop(Duration::from_secs(60)).unwrap(),
-        "a clean stop leaves with success"
+    let count = |verdict: &str| lines.iter().filter(|line| line.is(verdict)).count();
+    println!(
+        "{} passed, {} failed, {} not run",
+        count("passed"),
+        count("FAILED"),
+        count("NOT RUN")
     );
-    let (code, report, text) = cli(&disk.data, &["db", "verify"]);
-    assert_eq!(code, 0, "{text}");
-    assert!(report.is_object(), "{text}");
+    if count("FAILED") > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
-#[test]
-fn a_restriction_that_was_acknowledged_survives_kill_9() {
-    let disk = disk();
-    let server = Server::start(&disk.data).unwrap();
-    let player = register(&server.client(), "restricted1").unwrap();
-    let (code, _, text) = cli(
-        &disk.data,
-        &[
-            "account",
-            "restrict",
-            "--account",
-            &player.account_id,
-            "--action",
-            "login",
-            "--reason",
-            "cheating",
-        ],
+/// The table as a file.
+fn write_report(folder: &std::path::Path, rig: &Rig, lines: &[Line]) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let mut text = String::from(
+        "# What the crash rig saw\n\nWritten by `make crash`; numbers are those of the plan of faults.\n\n",
     );
-    assert_eq!(code, 0, "{text}");
-    server.kill().unwrap();
-    let server = Server::start(&disk.data).unwrap();
-    let verified = server.client().verify(&player.access).unwrap();
-    assert_eq!(
-        (verified.text("/status"), verified.text("/code")),
-        ("denied", "account.restricted"),
-        "{}",
-        verified.body
-    );
-}
-
-#[test]
-fn an_import_killed_in_the_middle_resumes_and_equals_an_undisturbed_one() {
-    const COUNT: u64 = 60_000;
-    let disk = disk();
-    let file = disk.data.with_extension("ndjson");
-    write(
-        Plan {
-            count: COUNT,
-            first_uid: 1000,
-            seed: 3,
-            csv: false,
-        },
-        &mut std::fs::File::create(&file).map(std::io::BufWriter::new).unwrap(),
-    )
-    .unwrap();
-    let pepper = disk.data.with_extension("pepper");
-    std::fs::write(&pepper, seawall_tests::accounts::PEPPER).unwrap();
-    let arguments = [
-        "account",
-        "import",
-        file.to_str().unwrap(),
-        "--pepper-file",
-        pepper.to_str().unwrap(),
-    ];
-
-    let mut server = Server::start(&disk.data).unwrap();
-    for _ in 0..2 {
-        let mut import = Command::new(binary().unwrap())
-            .args(arguments)
-            .args(["--json", "--data"])
-            .arg(&disk.data)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        wait_for_some_accounts(&disk.data);
-        server.kill().unwrap();
-        let _ = import.kill();
-        let _ = import.wait();
-        server = Server::start(&disk.data).unwrap();
+    let length = if rig.soak { "long" } else { "short" };
+    text.push_str(&format!("Seed {}, {length} run.\n\n", rig.seed));
+    text.push_str("| # | scenario | command | expected | seen | time |\n|---|---|---|---|---|---|\n");
+    for line in lines {
+        text.push_str(&line.markdown());
+        text.push('\n');
     }
-    let (code, summary, text) = cli(&disk.data, &arguments);
-    assert_eq!(code, 0, "{text}");
-    assert_eq!(summary.pointer("/lines").and_then(Value::as_u64), Some(COUNT), "{text}");
-    assert_eq!(summary.pointer("/refused").and_then(Value::as_u64), Some(0), "{text}");
-    let client = server.client();
-    for uid in [1000, 1001, 1500, 30_000, 1000 + COUNT - 1] {
-        let credential = json!({"kind": "username", "username": username(uid), "password": password(uid)});
-        let login = client.login("/sdk/v1/sessions", "device", &credential).unwrap();
-        let banned = login.status == 403;
-        assert!(login.status == 200 || banned, "{uid}: {}", login.body);
-        assert!(
-            banned || login.text("/player_id") == uid.to_string(),
-            "the uid stays the player id: {}",
-            login.body
-        );
-    }
-    let (code, again, text) = cli(&disk.data, &arguments);
-    assert_eq!(code, 0, "{text}");
-    assert_eq!(again.pointer("/lines").and_then(Value::as_u64), Some(COUNT), "{text}");
-}
-
-/// Until the first account of the file is in, or a deadline.
-fn wait_for_some_accounts(data: &std::path::Path) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while Instant::now() < deadline {
-        let (code, _, _) = cli(data, &["account", "show", "--account", "1000"]);
-        if code == 0 {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10)); // poll
-    }
-    panic!("the import wrote nothing in time");
+    std::fs::write(folder.join("report.md"), text)
 }

@@ -55,6 +55,23 @@ fn the_binary_is_statically_linked() {
     );
 }
 
+fn contains(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|window| window == word)
+}
+
+#[test]
+fn the_binary_cannot_be_told_to_fail() {
+    let program = std::fs::read(binary().unwrap()).unwrap();
+    assert!(contains(&program, b"SEAWALL_CONFIG"), "the search finds what is there");
+    for word in [&b"SEAWALL_FAULTS"[..], b"SEAWALL_CLOCK_FILE"] {
+        assert!(
+            !contains(&program, word),
+            "built with the feature `faults`: {}",
+            String::from_utf8_lossy(word)
+        );
+    }
+}
+
 #[test]
 fn the_check_sees_a_dynamic_binary() {
     let (interpreter, libraries) = links(&std::fs::read("/bin/sh").unwrap());

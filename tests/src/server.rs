@@ -1,6 +1,7 @@
 //! Starts the real binary, reads its `demo --json` line, and speaks to it as a game client and a game server do.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -28,26 +29,75 @@ pub fn binary() -> Result<PathBuf, Failure> {
     path.ok_or_else(|| "build the binary first: cargo build --release --bin seawall".into())
 }
 
-/// A running server; killed (SIGKILL) when dropped.
-pub struct Server {
-    child: Child,
-    /// The line `demo --json` printed.
-    pub facts: Value,
+/// How to start a server; the default is the binary under test as it is.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The program.
+    pub binary: PathBuf,
+    /// A command in front of it (`strace …`, `prlimit …`).
+    pub wrapper: Vec<String>,
+    /// Variables of its environment.
+    pub env: Vec<(String, String)>,
+    /// Further arguments, `--set key=value` say.
+    pub arguments: Vec<String>,
+    /// Where it logs; beside the data directory when not said.
+    pub log: Option<PathBuf>,
 }
 
-impl Server {
-    /// Starts `seawall demo` on `data` with listeners on ports the system chooses.
-    pub fn start(data: &Path) -> Result<Self, Failure> {
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(data.with_extension("log"))?;
-        let mut child = Command::new(binary()?)
+/// What became of a start.
+pub enum Started {
+    /// It serves.
+    Up(Server),
+    /// It ended before it served.
+    Ended {
+        /// Exit code; `None` when a signal ended it.
+        code: Option<i32>,
+        /// What it wrote to its log.
+        log: String,
+    },
+}
+
+impl Launch {
+    /// The binary under test, nothing special.
+    pub fn new() -> Result<Self, Failure> {
+        Ok(Self {
+            binary: binary()?,
+            wrapper: Vec::new(),
+            env: Vec::new(),
+            arguments: Vec::new(),
+            log: None,
+        })
+    }
+
+    fn command(&self, data: &Path) -> Command {
+        let mut words = self.wrapper.iter();
+        let mut command = match words.next() {
+            Some(first) => {
+                let mut command = Command::new(first);
+                command.args(words).arg(&self.binary);
+                command
+            }
+            None => Command::new(&self.binary),
+        };
+        command
             .args(["demo", "--json", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
+            .args(&self.arguments)
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Starts `seawall demo` on `data` with listeners on ports the system chooses, in a process group of its own.
+    pub fn start(&self, data: &Path) -> Result<Started, Failure> {
+        let path = self.log.clone().unwrap_or_else(|| data.with_extension("log"));
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
+        let log_begins_at = log.metadata()?.len();
+        let mut child = self
+            .command(data)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
+            .process_group(0)
             .spawn()?;
         let stdout = child.stdout.take().ok_or("no stdout")?;
         let (send, receive) = std::sync::mpsc::channel();
@@ -56,18 +106,73 @@ impl Server {
             let _ = BufReader::new(stdout).read_line(&mut line);
             let _ = send.send(line);
         });
-        let line = receive.recv_timeout(START_MAX);
-        let mut server = Self {
+        let mut server = Server {
             child,
             facts: Value::Null,
+            log_path: path.clone(),
+            log_begins_at,
         };
-        server.facts = serde_json::from_str(&line?).map_err(|e| {
-            format!(
-                "demo --json printed no JSON line: {e}; see {}",
-                data.with_extension("log").display()
-            )
-        })?;
-        Ok(server)
+        let line = receive.recv_timeout(START_MAX)?;
+        if line.trim().is_empty() {
+            let code = server.ended(START_MAX)?;
+            return Ok(Started::Ended {
+                code,
+                log: server.log(),
+            });
+        }
+        server.facts = serde_json::from_str(&line)
+            .map_err(|e| format!("demo --json printed no JSON line: {e}; see {}", path.display()))?;
+        Ok(Started::Up(server))
+    }
+}
+
+/// A running server; killed (SIGKILL) when dropped.
+pub struct Server {
+    child: Child,
+    /// The line `demo --json` printed.
+    pub facts: Value,
+    log_path: PathBuf,
+    log_begins_at: u64,
+}
+
+impl Server {
+    /// Starts the binary under test on `data`; an end before it serves is a failure.
+    pub fn start(data: &Path) -> Result<Self, Failure> {
+        match Launch::new()?.start(data)? {
+            Started::Up(server) => Ok(server),
+            Started::Ended { code, log } => Err(format!("the server ended with {code:?}: {log}").into()),
+        }
+    }
+
+    /// What this start wrote to its log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(&self.log_path).unwrap_or_default();
+        let begin = usize::try_from(self.log_begins_at).unwrap_or(0).min(bytes.len());
+        String::from_utf8_lossy(bytes.get(begin..).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until the process ended by itself; its exit code, `None` when a signal ended it.
+    pub fn ended(&mut self, deadline: Duration) -> Result<Option<i32>, Failure> {
+        let end = Instant::now() + deadline;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.code());
+            }
+            if Instant::now() >= end {
+                return Err("the process did not end in time".into());
+            }
+            std::thread::sleep(Duration::from_millis(2)); // poll
+        }
+    }
+
+    /// Sends a signal, `KILL` or `STOP` say, to the process and what wraps it.
+    pub fn signal(&self, name: &str) -> Result<(), Failure> {
+        Command::new("kill")
+            .args([format!("-{name}"), "--".into(), format!("-{}", self.child.id())])
+            .stderr(Stdio::null())
+            .status()?;
+        Ok(())
     }
 
     /// A text of the facts.
@@ -84,14 +189,14 @@ impl Server {
 
     /// kill -9, and wait until it is gone.
     pub fn kill(mut self) -> Result<(), Failure> {
-        self.child.kill()?;
+        self.signal("KILL")?;
         self.child.wait()?;
         Ok(())
     }
 
     /// SIGTERM; answers whether it left with success within `deadline`.
     pub fn stop(mut self, deadline: Duration) -> Result<bool, Failure> {
-        Command::new("kill").arg(self.child.id().to_string()).status()?;
+        self.signal("TERM")?;
         let end = Instant::now() + deadline;
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait()? {
@@ -117,7 +222,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.signal("KILL");
+        }
         let _ = self.child.wait();
     }
 }
@@ -170,12 +277,26 @@ impl Client {
 
     /// POST as a player's client.
     pub fn sdk(&self, path: &str, bearer: Option<&str>, body: &Value) -> Result<Answer, Failure> {
+        self.sdk_keyed(path, bearer, body, None)
+    }
+
+    /// The same with an idempotency key.
+    pub fn sdk_keyed(
+        &self,
+        path: &str,
+        bearer: Option<&str>,
+        body: &Value,
+        key: Option<&str>,
+    ) -> Result<Answer, Failure> {
         let mut request = self
             .agent
             .post(format!("{}{path}", self.base))
             .header("content-type", "application/json");
         if let Some(token) = bearer {
             request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
         }
         answer(request.send(body.to_string())?)
     }
@@ -207,14 +328,18 @@ impl Client {
 
     /// A signed POST as a game server.
     pub fn server(&self, path: &str, body: &Value, nonce: &str) -> Result<Answer, Failure> {
-        let body = body.to_string();
+        self.server_keyed(path, &body.to_string(), nonce, nonce)
+    }
+
+    /// The same with an idempotency key apart from the nonce, as a repeat needs it.
+    pub fn server_keyed(&self, path: &str, body: &str, nonce: &str, key: &str) -> Result<Answer, Failure> {
         let timestamp = UNIX_EPOCH.elapsed().map_or(0, |age| age.as_secs()).to_string();
         let signature = sign(&self.secret, "POST", path, &timestamp, nonce, body.as_bytes())?;
         let request = self
             .agent
             .post(format!("{}{path}", self.base))
             .header("content-type", "application/json")
-            .header("idempotency-key", nonce)
+            .header("idempotency-key", key)
             .header("seawall-key-id", &self.key_id)
             .header("seawall-timestamp", &timestamp)
             .header("seawall-nonce", nonce)

@@ -34,6 +34,9 @@ const STRICT_DATABASE: &str = "track_and_verify_wals=true";
 /// Only reachable by name: reads every table file back before it is used.
 const STRICT_SPACE: &str = "paranoid_file_checks=true";
 
+/// How the C library spells ENOENT, which is all RocksDB passes on.
+const NO_SUCH_FILE: &str = "No such file or directory";
+
 /// The RocksDB engine.
 pub struct RocksEngine {
     db: DB,
@@ -48,6 +51,15 @@ fn engine_error(error: &rocksdb::Error) -> EngineError {
         ErrorKind::Corruption => EngineError::Corrupt(text),
         ErrorKind::Incomplete | ErrorKind::Busy | ErrorKind::TryAgain => EngineError::Busy(text),
         _ => EngineError::Io(text),
+    }
+}
+
+/// The same while opening: a file of an existing engine that is not there is lost data, and no passing trouble of the
+/// disk, as RocksDB reports it.
+fn open_error(error: &rocksdb::Error, create: bool) -> EngineError {
+    match engine_error(error) {
+        EngineError::Io(text) if !create && text.contains(NO_SUCH_FILE) => EngineError::Corrupt(text),
+        other => other,
     }
 }
 
@@ -135,7 +147,7 @@ impl RocksEngine {
             refuse_unknown_spaces(&options, dir)?;
         }
         let (spaces, block_cache) = spaces(memory)?;
-        let db = DB::open_cf_descriptors(&options, dir, spaces).map_err(|error| engine_error(&error))?;
+        let db = DB::open_cf_descriptors(&options, dir, spaces).map_err(|error| open_error(&error, create))?;
         Ok(Self::over(db, block_cache))
     }
 
@@ -183,7 +195,7 @@ fn op_bytes(op: &BatchOp<'_>) -> usize {
 }
 
 fn refuse_unknown_spaces(options: &Options, dir: &Path) -> Result<(), EngineError> {
-    let found = DB::list_cf(options, dir).map_err(|error| engine_error(&error))?;
+    let found = DB::list_cf(options, dir).map_err(|error| open_error(&error, false))?;
     let known = |name: &String| name == DEFAULT_SPACE || Space::ALL.iter().any(|space| space.name() == name);
     match found.iter().find(|name| !known(name)) {
         Some(name) => Err(EngineError::Corrupt(format!(

@@ -182,3 +182,23 @@ fn the_strict_options_are_in_force() {
         "per space"
     );
 }
+
+#[test]
+fn a_file_that_is_gone_is_damage_and_no_passing_trouble() {
+    for name in ["CURRENT", "MANIFEST"] {
+        let dir = tempfile::tempdir().unwrap();
+        filled(dir.path());
+        let files = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let mut gone = files.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(name));
+        std::fs::remove_file(gone.next().unwrap()).unwrap();
+        let Err(error) = open(dir.path(), false) else {
+            panic!("opened without {name}")
+        };
+        assert!(
+            matches!(&error, EngineError::Corrupt(text) if text.contains(name)),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,246 @@
+//! Resources that run out: space for data, journal and segments, descriptors, the right to write.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use seawall_tests::server::{Server, Started};
+
+use crate::mounts::{Mount, needs};
+use crate::scenario::{Rig, Scenario, Trouble, wrong};
+use crate::world::{STEP_MAX, World, caller, pause, tail};
+
+/// Left free when a disk is filled up from outside, in bytes.
+const LEFT_BYTES: u64 = 64 << 10;
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        number: "16",
+        name: "full-disk",
+        expected: "no space for anything: an acknowledged write is never lost; what ends or refuses says so; with space \
+                   again it serves",
+        run: |rig| full(rig, None),
+    },
+    Scenario {
+        number: "16",
+        name: "full-auth-log",
+        expected: "no space for segments: nobody is let in unlogged; with space again it serves",
+        run: |rig| full(rig, Some("auth-log")),
+    },
+    Scenario {
+        number: "16",
+        name: "full-at-start",
+        expected: "a start without space is refused with file and advice, or serves; with space again it serves",
+        run: full_at_start,
+    },
+    Scenario {
+        number: "17",
+        name: "few-descriptors",
+        expected: "a start without descriptors is refused with a reason; data opens later",
+        run: few_descriptors,
+    },
+    Scenario {
+        number: "17",
+        name: "read-only-remount",
+        expected: "a file system that turns read-only: the process ends with a reason, nothing acknowledged is lost, a \
+                   start on it is refused",
+        run: read_only,
+    },
+];
+
+/// Takes all the space but a little.
+fn fill(at: &Path) -> Result<std::path::PathBuf, Trouble> {
+    let path = at.join("ballast");
+    let free = free_bytes(at)?;
+    let file = std::fs::File::create(&path)?;
+    let mut left = free.saturating_sub(LEFT_BYTES);
+    let block = vec![1_u8; 64 << 10];
+    let mut out = std::io::BufWriter::new(file);
+    while left > 0 {
+        let take = usize::try_from(left.min(block.len() as u64)).unwrap_or(block.len());
+        if std::io::Write::write_all(&mut out, block.get(..take).unwrap_or(&block)).is_err() {
+            break;
+        }
+        left -= take as u64;
+    }
+    Ok(path)
+}
+
+/// Free bytes of a file system, as `df` says.
+fn free_bytes(at: &Path) -> Result<u64, Trouble> {
+    let said =
+        crate::mounts::run(&["df", "--output=avail", "-B1", &crate::mounts::text(at)]).map_err(Trouble::Wrong)?;
+    let last = said.lines().last().unwrap_or_default().trim().to_owned();
+    last.parse().map_err(|_| Trouble::Wrong(format!("df says {said}")))
+}
+
+/// Works until the process ended by itself or a while has passed; whether it ended.
+fn work_on(world: &mut World, server: &mut Server, a_while_ms: u64) -> Result<bool, Trouble> {
+    world.work(caller(server), |_| {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(a_while_ms) {
+            if server.ended(Duration::ZERO).is_ok() {
+                return Ok(true);
+            }
+            pause(10);
+        }
+        Ok(false)
+    })
+}
+
+/// Runs out of space under load, on the whole directory or on one folder of it.
+fn full(rig: &Rig, part: Option<&str>) -> Result<String, Trouble> {
+    needs(&["mount", "df"])?;
+    let folder = rig.folder()?;
+    let (at, parent) = match part {
+        None => (folder.path().join("small"), folder.path().join("small")),
+        Some(name) => (folder.path().join("data").join(name), folder.path().to_owned()),
+    };
+    let mount = Mount::memory(200, &at)?;
+    let mut world = World::new(rig, &parent)?;
+    // Little memory makes small logs, which ask for space often.
+    world
+        .launch
+        .arguments
+        .extend(["--set".into(), "memory.budget_mib=256".into()]);
+    let server = world.up("")?;
+    world.work(caller(&server), |work| work.until_acknowledged(100))?;
+    server.stop(STEP_MAX)?;
+    let mut server = world.up("")?;
+    let ballast = fill(&mount.at)?;
+    let over = work_on(&mut world, &mut server, rig.times(15_000, 60_000))?;
+    let log = server.log();
+    if !log.contains("No space left") {
+        return wrong(format!(
+            "the disk never got full, or nothing is said of it: {}",
+            tail(&log)
+        ));
+    }
+    let during = if over {
+        match world.start("")? {
+            Started::Ended { code: Some(code), log } if code != 0 && log.contains("space") => {
+                format!("the process ended with the reason, a start is refused with {code}")
+            }
+            Started::Ended { code, log } => return wrong(format!("a start without space: {code:?}: {}", tail(&log))),
+            Started::Up(server) => {
+                server.kill()?;
+                "the process ended with the reason, and started again on what space there is".into()
+            }
+        }
+    } else {
+        server.kill()?;
+        "it said so and went on serving".into()
+    };
+    std::fs::remove_file(ballast)?;
+    let audited = world.restart_and_audit()?;
+    Ok(format!(
+        "{during}; with space again: {} unknown outcomes settled, none lost",
+        audited.resolved
+    ))
+}
+
+fn short(log: &str) -> String {
+    tail(log)
+        .chars()
+        .rev()
+        .take(160)
+        .collect::<String>()
+        .chars()
+        .rev()
+        .collect()
+}
+
+fn full_at_start(rig: &Rig) -> Result<String, Trouble> {
+    needs(&["mount", "df"])?;
+    let folder = rig.folder()?;
+    let mount = Mount::memory(192, &folder.path().join("small"))?;
+    let mut world = World::new(rig, &mount.at)?;
+    let server = world.up("")?;
+    world.work(caller(&server), |work| work.until_acknowledged(100))?;
+    server.kill()?;
+    let ballast = fill(&mount.at)?;
+    let seen = match world.start("")? {
+        Started::Ended { code: Some(code), log } if code != 0 && log.contains("space") => {
+            format!("refused with {code}: {}", short(&log))
+        }
+        Started::Ended { code, log } => return wrong(format!("exit {code:?}: {}", tail(&log))),
+        Started::Up(server) => {
+            server.kill()?;
+            "serves on what space there is".into()
+        }
+    };
+    std::fs::remove_file(ballast)?;
+    world.restart_and_audit()?;
+    Ok(format!("{seen}; with space again it serves, nothing lost"))
+}
+
+fn few_descriptors(rig: &Rig) -> Result<String, Trouble> {
+    needs(&["prlimit"])?;
+    let folder = rig.folder()?;
+    let mut world = World::new(rig, folder.path())?;
+    let server = world.up("")?;
+    world.work(caller(&server), |work| work.until_acknowledged(100))?;
+    server.kill()?;
+    let (mut refused, mut served) = (0, 0);
+    for limit in [16, 24, 32, 40, 48, 64, 96] {
+        let plain = world.launch.wrapper.clone();
+        world.launch.wrapper = vec!["prlimit".into(), format!("--nofile={limit}:{limit}")];
+        let started = world.start("");
+        world.launch.wrapper = plain;
+        match started? {
+            Started::Ended { code: Some(code), log } if code != 0 => {
+                if !log.to_lowercase().contains("too many open files") && !log.contains("os error 24") {
+                    return wrong(format!("limit {limit}: exit {code} says only {}", tail(&log)));
+                }
+                refused += 1;
+            }
+            Started::Ended { code, log } => {
+                return wrong(format!("limit {limit}: ended with {code:?}: {}", tail(&log)));
+            }
+            Started::Up(mut server) => {
+                work_on(&mut world, &mut server, 400)?;
+                server.kill()?;
+                served += 1;
+            }
+        }
+        world.restart_and_audit()?;
+    }
+    Ok(format!(
+        "{refused} starts refused, {served} served with few descriptors; nothing lost"
+    ))
+}
+
+fn read_only(rig: &Rig) -> Result<String, Trouble> {
+    needs(&["mkfs.ext4", "mount", "losetup"])?;
+    let folder = rig.folder()?;
+    let image = folder.path().join("image");
+    crate::mounts::blank(&image, 512)?;
+    crate::mounts::format(&["mkfs.ext4", "-q", "-F"], &image)?;
+    let mount = Mount::image(&image, &folder.path().join("live"))?;
+    let mut world = World::new(rig, &mount.at)?;
+    let mut server = world.up("")?;
+    let code = world.work(caller(&server), |work| {
+        work.until_acknowledged(60)?;
+        // What the kernel does by itself when it meets an error: read-only, whoever has files open.
+        mount.remount("abort").map_err(Trouble::NotRun)?;
+        server
+            .ended(STEP_MAX)
+            .map_err(|_| Trouble::Wrong("the process goes on although nothing can be written".into()))
+    })?;
+    if !server.log().contains("the process ends") {
+        return wrong(format!("it ended with {code:?} and says only {}", tail(&server.log())));
+    }
+    let refused = match world.start("")? {
+        Started::Ended { code: Some(code), log } if code != 0 && log.contains("Read-only") => format!("exit {code}"),
+        Started::Ended { code, log } => return wrong(format!("exit {code:?}: {}", tail(&log))),
+        Started::Up(_) => return wrong("it serves on a read-only file system"),
+    };
+    let at = mount.at.clone();
+    drop(mount);
+    let again = Mount::image(&image, &at)?;
+    let audited = world.restart_and_audit();
+    drop(again);
+    let resolved = audited?.resolved;
+    Ok(format!(
+        "ended with a reason, a start is refused ({refused}); writable again: {resolved} settled, nothing lost"
+    ))
+}
