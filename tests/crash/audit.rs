@@ -16,6 +16,8 @@ use crate::load::{contradiction, verify_all};
 const ACCOUNTS_SHOWN: usize = 120;
 /// Refused names looked up.
 const NAMES_SHOWN: usize = 40;
+/// Restricted accounts looked up in the auth log.
+const LOGS_SEARCHED: usize = 15;
 /// Sessions refreshed, to see that they can still be used.
 const REFRESHED: usize = 10;
 /// Findings reported; more only repeat the same.
@@ -26,6 +28,8 @@ const FINDINGS_MAX: usize = 12;
 pub struct Known {
     pub books: Vec<Book>,
     pub import: Import,
+    /// The auth log was not damaged on purpose: staff acts that were acknowledged are in it.
+    pub has_auth_log: bool,
 }
 
 /// What an audit came to.
@@ -90,6 +94,7 @@ impl Audit<'_> {
         }
         self.tokens(known)?;
         self.accounts(known, dice)?;
+        self.auth_log(known)?;
         self.refused(known, dice)?;
         known.import.audit(self.caller)?;
         self.refresh_some(known, dice)
@@ -101,6 +106,7 @@ impl Audit<'_> {
         match op {
             Op::Restrict { ticket } => {
                 player.restriction = self.restriction_in_force(&before, Some(ticket))?;
+                player.has_log_of_restriction = false; // a crash may fall between the act and its record
                 return Ok(Ok(()));
             }
             Op::Lift => {
@@ -258,6 +264,35 @@ impl Audit<'_> {
                 self.findings.push(format!(
                     "acknowledged account {account} shows {} {}",
                     answer.status, answer.body
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A restriction is acknowledged only when the auth log has it, durably: a duty of the law.
+    fn auth_log(&mut self, known: &Known) -> Result<(), Failure> {
+        let players = known.books.iter().flat_map(|book| book.players.iter().rev());
+        let restricted = players
+            .filter(|player| player.restriction.is_some() && player.has_log_of_restriction && known.has_auth_log);
+        for player in restricted.take(LOGS_SEARCHED) {
+            let account = &player.account_id;
+            let answer = self
+                .caller
+                .admin
+                .get(&format!("/admin/v1/auth-log?account_id={account}&limit=100"))?;
+            let records = answer
+                .body
+                .pointer("/records")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default();
+            let has_it = records
+                .iter()
+                .any(|record| record.get("op").and_then(Value::as_str) == Some("account.restrict"));
+            if !has_it {
+                self.findings.push(format!(
+                    "acknowledged account {account} is restricted, and the auth log does not know"
                 ));
             }
         }

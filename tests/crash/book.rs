@@ -27,6 +27,8 @@ pub struct Player {
     pub sessions: Vec<Session>,
     /// The restriction in force: its id.
     pub restriction: Option<String>,
+    /// The restriction was acknowledged, so the auth log has it.
+    pub has_log_of_restriction: bool,
     /// Sent, not answered.
     pub pending: Option<Op>,
     /// Nothing more is done with this player; what is known of them is still checked.
@@ -244,7 +246,10 @@ impl Player {
                 }
             }
             Op::Password { next, .. } => self.password.clone_from(next),
-            Op::Restrict { .. } => self.restriction = Some(answer.text("/restriction_id").to_owned()),
+            Op::Restrict { .. } => {
+                self.restriction = Some(answer.text("/restriction_id").to_owned());
+                self.has_log_of_restriction = true;
+            }
             Op::Lift => self.restriction = None,
             Op::Logout { .. } | Op::PlayerLogout { .. } => {}
         }

@@ -2,7 +2,7 @@
 
 use seawall_tests::server::Started;
 
-use crate::mounts::{Mount, blank, format, needs, run, text};
+use crate::mounts::{Mount, blank, format, needs, needs_strace, run, text};
 use crate::scenario::{Rig, Scenario, Trouble, wrong};
 use crate::world::{STEP_MAX, World, caller, pause, tail};
 
@@ -40,7 +40,7 @@ const POSITIONS: &[u64] = &[1, 2, 3, 4, 5, 6, 8, 11, 15, 20, 30, 45];
 const POSITIONS_MAX: u64 = 300;
 
 fn sync_errors(rig: &Rig, call: &str) -> Result<String, Trouble> {
-    needs(&["strace"])?;
+    needs_strace()?;
     let all: Vec<u64> = (1..=POSITIONS_MAX).collect();
     let short = if call == "fdatasync" {
         POSITIONS

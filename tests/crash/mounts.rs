@@ -46,6 +46,15 @@ pub fn needs(tools: &[&str]) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// System calls can be traced here.
+pub fn needs_strace() -> Result<(), Trouble> {
+    needs(&["strace"])?;
+    match run(&["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "true"]) {
+        Ok(_) => Ok(()),
+        Err(reason) => Err(Trouble::NotRun(format!("processes cannot be traced here: {reason}"))),
+    }
+}
+
 /// A mounted file system.
 pub struct Mount {
     pub at: PathBuf,

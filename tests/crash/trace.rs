@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::mounts::{needs, text};
+use crate::mounts::{needs_strace, text};
 use crate::scenario::{Rig, Scenario, Trouble, wrong};
 use crate::world::{STEP_MAX, World, caller};
 
@@ -18,7 +18,7 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
 
 /// A first start, load, rotation of a segment, and a stop, under strace.
 pub fn names(rig: &Rig, faults: &str) -> Result<String, Trouble> {
-    needs(&["strace"])?;
+    needs_strace()?;
     let folder = rig.folder()?;
     let mut world = World::new(rig, folder.path())?;
     let log = folder.path().join("calls");

@@ -37,6 +37,7 @@ pub struct World {
 pub struct AtWork<'a> {
     books: &'a [Mutex<Book>],
     import: &'a Mutex<Import>,
+    has_auth_log: bool,
 }
 
 impl AtWork<'_> {
@@ -52,6 +53,7 @@ impl AtWork<'_> {
         let known = Known {
             books: books.iter().map(|book| (**book).clone()).collect(),
             import: import.clone(),
+            has_auth_log: self.has_auth_log,
         };
         Ok((known, result))
     }
@@ -108,6 +110,7 @@ impl World {
         let known = Known {
             books: (0..WORKERS).map(|_| Book::default()).collect(),
             import: Import::new(),
+            has_auth_log: true,
         };
         Ok(Self {
             data,
@@ -170,6 +173,7 @@ impl World {
             .collect();
         let import = Mutex::new(self.known.import.clone());
         let stop = AtomicBool::new(false);
+        let has_auth_log = self.known.has_auth_log;
         let result = std::thread::scope(|scope| {
             for (number, book) in books.iter().enumerate() {
                 let name = format!("r{}w{number}", self.round);
@@ -185,7 +189,11 @@ impl World {
             }
             let (import, caller, halt) = (&import, &caller, &stop);
             scope.spawn(move || importer::run(import, caller, halt));
-            let result = cut(&AtWork { books: &books, import });
+            let result = cut(&AtWork {
+                books: &books,
+                import,
+                has_auth_log,
+            });
             stop.store(true, Ordering::Relaxed);
             result
         });
