@@ -126,7 +126,7 @@ impl Writer {
         let how = match outcome {
             Ok(()) => Settled::Durable,
             Err(reason) => {
-                self.shared.fatal(&reason);
+                self.shared.fatal(reason);
                 Settled::Unknown
             }
         };
