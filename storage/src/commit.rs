@@ -130,6 +130,7 @@ where
             (Ok(_), Some(TxError::TooLarge { .. })) => (Err(WriteError::TooLarge), Verdict::Drop),
             (Ok(Err(error)), _) => (Err(WriteError::Refused(error)), Verdict::Drop),
             (Ok(Ok(_)), Some(failure)) => (Err(WriteError::Refused(failure.clone().into())), Verdict::Drop),
+            (Ok(Ok(_)), None) if tx.lacks_room() => (Err(WriteError::DiskFull), Verdict::Drop),
             (Ok(Ok(value)), None) => (Ok(value), Verdict::Keep),
         };
         self.outcome = Some(outcome);

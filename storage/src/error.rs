@@ -135,6 +135,9 @@ pub enum WriteError<E> {
     /// The transaction is over a limit; it left nothing.
     #[error("transaction is too large")]
     TooLarge,
+    /// The disk is nearly full and writes of this class are refused until room returns; it left nothing.
+    #[error("the disk is nearly full")]
+    DiskFull,
     /// The store is shut down or failed before; nothing happened.
     #[error("store is closed")]
     Closed,

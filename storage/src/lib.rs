@@ -35,6 +35,7 @@ mod overlay;
 mod readers;
 mod record;
 mod restore;
+mod room;
 mod segment;
 mod sequencer;
 mod shared;
@@ -65,6 +66,7 @@ pub use options::{FatalFn, MemoryBudget, OpenOptions, ProgressFn};
 pub use readers::Query;
 pub use record::{Record, decode_body, decode_record, decode_row, encode_record};
 pub use restore::{FrameFacts, Restore, RestoreError, frame_facts};
+pub use room::DiskRoom;
 pub use segment::{
     Append, AppendError, SEGMENT_KEYS_MAX, SEGMENT_RECORD_MAX_BYTES, SearchKey, SegmentHit, SegmentLog, SegmentOptions,
     SegmentPage, SegmentPosition, SegmentRecord, SegmentStats,

@@ -196,7 +196,7 @@ impl Sequencer {
             overlays: [None, Some(&self.group.rows), self.in_flight.as_deref()],
             engine: self.shared.engine.as_ref(),
         };
-        let mut tx = Tx::new(self.shared.rules(), below, &stamp, now_at);
+        let mut tx = Tx::new(self.shared.rules(), below, &stamp, now_at).in_room(self.shared.room.read());
         let verdict = job.run(&mut tx);
         let outcome = tx.finish();
         match verdict {

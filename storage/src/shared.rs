@@ -15,6 +15,7 @@ use crate::histogram::Histogram;
 use crate::keyring::KeyRing;
 use crate::limits::VIEW_MAX;
 use crate::options::FatalFn;
+use crate::room::RoomGauge;
 
 /// Who this store is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) head: RwLock<Head>,
     pub(crate) identity: Identity,
     pub(crate) figures: Figures,
+    pub(crate) room: RoomGauge,
     failed: AtomicBool,
     on_fatal: FatalFn,
 }
@@ -69,6 +71,7 @@ impl Shared {
             head: RwLock::new(head),
             identity,
             figures: Figures::default(),
+            room: RoomGauge::default(),
             failed: AtomicBool::new(false),
             on_fatal,
         })

@@ -28,6 +28,7 @@ use crate::open::{FloorKeeper, Opened};
 use crate::options::OpenOptions;
 use crate::readers::{Query, Readers};
 use crate::record::{Record, decode_record};
+use crate::room::DiskRoom;
 use crate::sequencer::{Message, Sequencer};
 use crate::shared::{Identity, Shared};
 use crate::span::EngineRange;
@@ -270,6 +271,16 @@ impl Store {
     /// True once a commit failed: nothing more is written and the process should be gone.
     pub fn has_failed(&self) -> bool {
         self.inner.shared.has_failed()
+    }
+
+    /// Tells how much room the disk has; writes are refused accordingly from the next one on.
+    pub fn set_disk_room(&self, room: DiskRoom) {
+        self.inner.shared.room.set(room);
+    }
+
+    /// How much room the disk has, as it was told last.
+    pub fn disk_room(&self) -> DiskRoom {
+        self.inner.shared.room.read()
     }
 
     /// Figures for metrics.

@@ -14,6 +14,7 @@ use crate::limits::{
 };
 use crate::overlay::{Layers, Overlay};
 use crate::record::{Record, decode_record, encode_record};
+use crate::room::DiskRoom;
 use crate::span::Span;
 use crate::stamp::Stamp;
 use crate::table::{Class, Index, Table, TableDef};
@@ -27,6 +28,7 @@ pub struct Tx<'a> {
     now_at: u64,
     class: Class,
     failure: Option<TxError>,
+    room: DiskRoom,
 }
 
 /// Full key and stored value.
@@ -48,7 +50,19 @@ impl<'a> Tx<'a> {
             now_at,
             class: Class::Local,
             failure: None,
+            room: DiskRoom::Ample,
         }
+    }
+
+    /// With this much room on the disk.
+    pub(crate) fn in_room(self, room: DiskRoom) -> Self {
+        Self { room, ..self }
+    }
+
+    /// Whether it wrote what there is no room for.
+    pub(crate) fn lacks_room(&self) -> bool {
+        let only_deletes = || self.own.rows().values().all(Option::is_none);
+        !self.own.is_empty() && !self.room.admits(self.class, only_deletes())
     }
 
     pub(crate) fn finish(self) -> TxOutcome {

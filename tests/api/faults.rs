@@ -1,5 +1,6 @@
 //! Our own trouble: always 503 with a time to come back, never a proof that a player's token is bad.
 
+use seawall_storage::DiskRoom;
 use seawall_web::Limits;
 use serde_json::{Value, json};
 
@@ -38,6 +39,39 @@ pub fn a_closed_store_says_try_again(api: &Api) {
     assert_eq!(api.verify(&token).text("/status"), "valid", "verify needs no store");
     api.call("session.logout", As::Bearer(&token), &Value::Null)
         .refused("store.busy");
+}
+
+pub fn a_full_disk_refuses_the_least_first(api: &Api) {
+    let login = api.register("anna");
+    let token = login.text("/session/access_token");
+    let refresh = || {
+        let body = json!({"refresh_token": login.text("/session/refresh_token")});
+        api.call("session.refresh", As::Nobody, &body)
+    };
+    let guest = || {
+        let body = api.entry(&json!({"kind": "guest"}), "phone");
+        api.call("account.create", As::Nobody, &body)
+    };
+    api.world.store.set_disk_room(DiskRoom::Scarce);
+    let refused = refresh().refused("store.full");
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert!(
+        refused.body["retry_after_ms"].as_u64() >= Some(1_000),
+        "{}",
+        refused.body
+    );
+    guest().ok();
+    assert_eq!(api.verify(&token).text("/status"), "valid");
+    api.world.store.set_disk_room(DiskRoom::Exhausted);
+    guest().refused("store.full");
+    assert_eq!(
+        api.verify(&token).text("/status"),
+        "valid",
+        "the refusals said nothing about the token"
+    );
+    api.call("account.get", As::Bearer(&token), &Value::Null).ok();
+    api.world.store.set_disk_room(DiskRoom::Ample);
+    refresh().ok();
 }
 
 pub fn a_panic_is_a_defect(api: &Api) {

@@ -59,6 +59,7 @@ scenarios![
     gates::what_is_no_route,
     faults::a_full_house_is_said,
     faults::a_closed_store_says_try_again,
+    faults::a_full_disk_refuses_the_least_first,
     faults::a_panic_is_a_defect,
 ];
 

@@ -25,6 +25,7 @@ pub const ANYWHERE: &[Code] = &[
     transport::CONNECTION_LIMIT,
     codes::OVERLOADED,
     codes::STORE_BUSY,
+    codes::STORE_FULL,
     codes::OUTCOME_UNKNOWN,
     codes::DEFECT,
 ];

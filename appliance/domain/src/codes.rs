@@ -48,6 +48,7 @@ codes! {
     CURSOR_INVALID = Invalid "cursor.invalid", "The cursor is not one of ours.";
     OVERLOADED = Unavailable "overload.busy", "Too much work is waiting; nothing was done. Try again after Retry-After.";
     STORE_BUSY = Unavailable "store.busy", "The store did not answer in time; nothing was done. Try again after Retry-After.";
+    STORE_FULL = Unavailable "store.full", "The disk is nearly full and this would write; nothing was done. Try again after Retry-After.";
     OUTCOME_UNKNOWN = Unavailable "store.outcome_unknown", "The outcome is unknown; repeat the call with the same Idempotency-Key.";
     NOT_READY = Unavailable "platform.not_ready", "Revocations are still being loaded; keep the token and try again.";
     DEFECT = Internal "platform.defect", "A defect; report the request id.";

@@ -10,7 +10,7 @@ use seawall_storage::{KeyRing, ReadError, Secret32, Stamp, Store, Tx, TxError, V
 
 use crate::call::Call;
 use crate::catalogue::Catalogue;
-use crate::codes::{DEFECT, NOT_READY, OUTCOME_UNKNOWN, OVERLOADED, STORE_BUSY};
+use crate::codes::{DEFECT, NOT_READY, OUTCOME_UNKNOWN, OVERLOADED, STORE_BUSY, STORE_FULL};
 use crate::error::Error;
 use crate::ids::UnixMs;
 use crate::mirrors::Mirrors;
@@ -22,6 +22,8 @@ use crate::ports::{AuthLog, Clock, Entropy, HashPool};
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(2);
 /// What a caller is told to wait when the store is busy.
 const BUSY_RETRY_MS: u64 = 1_000;
+/// What a caller is told to wait when the disk is nearly full: somebody has to make room.
+const FULL_RETRY_MS: u64 = 30_000;
 
 /// What a platform is opened with.
 pub struct PlatformOptions {
@@ -280,6 +282,7 @@ impl From<WriteError<Error>> for Error {
         match error {
             WriteError::Refused(error) => error,
             WriteError::Busy => OVERLOADED.error().retry_after_ms(BUSY_RETRY_MS),
+            WriteError::DiskFull => STORE_FULL.error().retry_after_ms(FULL_RETRY_MS),
             WriteError::Closed => busy("The store is shutting down"),
             WriteError::Unknown => OUTCOME_UNKNOWN.error().retry_after_ms(BUSY_RETRY_MS),
             WriteError::Panicked => defect("The operation panicked and left nothing"),
