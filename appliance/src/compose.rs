@@ -12,6 +12,7 @@ use crate::auth_log::SegmentAuthLog;
 use crate::cli::failure::Failure;
 use crate::clock::{SystemClock, boottime_ms};
 use crate::data_dir::DataDir;
+use crate::disk_watch::DiskWatch;
 use crate::entropy::OsEntropy;
 use crate::hash_pool::HashThreads;
 use crate::heartbeat::Heartbeat;
@@ -34,6 +35,8 @@ pub struct Parts {
     pub auth_log: Arc<SegmentAuthLog>,
     /// Who has how much memory.
     pub memory: MemoryPlan,
+    /// Room on the disk.
+    pub disk: Arc<DiskWatch>,
 }
 
 impl Parts {
@@ -53,6 +56,8 @@ impl Parts {
             dir.root(),
             mirrors.attach(store_options(config, &memory, keys.clone(), progress)),
         )?;
+        let disk = DiskWatch::start(dir.root(), config.disk, store.clone());
+        let disk = disk.map_err(|error| Failure::Failed(format!("{}: {error}", dir.root().display())))?;
         progress.enter(Phase::OpeningAuthLog);
         let auth_log =
             Arc::new(SegmentAuthLog::open(&dir.auth_log(), config.auth_log_retention_ms).map_err(Failure::Failed)?);
@@ -77,6 +82,7 @@ impl Parts {
             hash,
             auth_log,
             memory,
+            disk: Arc::new(disk),
         })
     }
 
@@ -90,6 +96,7 @@ impl Parts {
             platform: self.platform.clone(),
             hash: Arc::clone(&self.hash),
             auth_log: Arc::clone(&self.auth_log),
+            disk: Arc::clone(&self.disk),
         };
         metrics::register(&mut registry, sources, heartbeat);
         App::new(AppOptions {

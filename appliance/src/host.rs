@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::build_info;
 use crate::clock::SystemClock;
 use crate::compose::Parts;
+use crate::disk_watch::DiskWatch;
 use crate::hash_pool::HashThreads;
 use crate::heartbeat::Heartbeat;
 use crate::memory::MemoryPlan;
@@ -45,6 +46,7 @@ pub struct ProcessHost {
     platform: Platform,
     hash: Arc<HashThreads>,
     memory: MemoryPlan,
+    disk: Arc<DiskWatch>,
     heartbeat: Heartbeat,
     progress: Arc<Progress>,
     /// Answer of `config.show`; swapped at reload.
@@ -64,6 +66,7 @@ impl ProcessHost {
             platform: parts.platform.clone(),
             hash: Arc::clone(&parts.hash),
             memory: parts.memory.clone(),
+            disk: Arc::clone(&parts.disk),
             heartbeat,
             progress,
             settings: ArcSwap::from_pointee(settings),
@@ -117,6 +120,7 @@ impl ProcessHost {
             "hash_pool": { "threads": standing.threads, "waiting": standing.waiting, "cost_us": standing.cost_us, "done": standing.counters.done,
                 "refused": standing.counters.refused_full + standing.counters.refused_late },
             "memory": { "planned_bytes": self.memory.total_bytes(), "resident_bytes": process.resident_bytes },
+            "disk": self.disk.status(),
             "tasks": serving.map(|s| s.tasks.status()),
             "starts": self.starts(),
         })

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod compose;
 pub mod data_dir;
 pub mod demo;
+pub mod disk_watch;
 pub mod entropy;
 pub mod hash_pool;
 pub mod heartbeat;

@@ -14,6 +14,7 @@ use seawall_domain::Platform;
 use seawall_storage::{HistogramReading, Stats, Store};
 
 use crate::auth_log::SegmentAuthLog;
+use crate::disk_watch::DiskWatch;
 use crate::hash_pool::HashThreads;
 use crate::heartbeat::Heartbeat;
 use crate::telemetry;
@@ -33,6 +34,8 @@ pub struct Sources {
     pub hash: Arc<HashThreads>,
     /// The authentication log.
     pub auth_log: Arc<SegmentAuthLog>,
+    /// Room on the disk.
+    pub disk: Arc<DiskWatch>,
 }
 
 impl fmt::Debug for Sources {
@@ -58,6 +61,7 @@ impl Collector for Sources {
         self.domain_figures(&mut out)?;
         self.hash_figures(&mut out)?;
         self.auth_log_figures(&mut out)?;
+        self.disk_figures(&mut out)?;
         process_figures(&mut out)
     }
 }
@@ -185,6 +189,25 @@ impl Sources {
 }
 
 impl Sources {
+    fn disk_figures(&self, out: &mut Figures<'_, '_>) -> fmt::Result {
+        let reading = self.disk.reading();
+        out.gauge(
+            "seawall_disk_free_bytes",
+            "Bytes that may still be written where the data lies",
+            reading.free_bytes,
+        )?;
+        out.gauge(
+            "seawall_disk_size_bytes",
+            "Size of that file system",
+            reading.total_bytes,
+        )?;
+        out.gauge(
+            "seawall_disk_room",
+            "0 ample, 1 low, 2 scarce (logins refused), 3 exhausted (all writes refused)",
+            self.store.disk_room() as u64,
+        )
+    }
+
     fn auth_log_figures(&self, out: &mut Figures<'_, '_>) -> fmt::Result {
         let stats = self.auth_log.stats();
         out.gauge("seawall_auth_log_bytes", "Bytes of the auth log", stats.bytes)?;

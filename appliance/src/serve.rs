@@ -34,6 +34,9 @@ use crate::{build_info, listeners, service_manager};
 /// Between two looks at the certificate files.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(60);
 
+/// Between two looks at the room on the disk.
+const DISK_LOOK: Duration = Duration::from_secs(1);
+
 /// How long threads of the runtime may take to end.
 const RUNTIME_END_MAX: Duration = Duration::from_secs(2);
 
@@ -351,6 +354,11 @@ fn task_list(parts: &Parts, config: &HostConfig, certificates: &Arc<Certificates
         let kept = auth_log.retain(SystemClock.now_at());
         Box::pin(async { kept })
     };
+    let disk = Arc::clone(&parts.disk);
+    let measure = move || -> Round {
+        let looked = disk.look().map_err(|error| error.to_string());
+        Box::pin(async { looked })
+    };
     let certificates = Arc::clone(certificates);
     let look = move || -> Round {
         let looked = certificates.reload_if_changed();
@@ -366,6 +374,11 @@ fn task_list(parts: &Parts, config: &HostConfig, certificates: &Arc<Certificates
             name: "auth-log-retention",
             interval: Duration::from_secs(3600),
             round: Box::new(retain),
+        },
+        Task {
+            name: "disk",
+            interval: DISK_LOOK,
+            round: Box::new(measure),
         },
         Task {
             name: "certificates",

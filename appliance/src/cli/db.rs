@@ -1,11 +1,14 @@
 //! `seawall db verify|stats`.
 
-use serde_json::Value;
+use std::path::Path;
+
+use serde_json::{Value, json};
 
 use super::ask::{AdminClient, Ask};
 use super::failure::{DONE, FAILED, Failure};
 use super::grammar::DbVerb;
 use super::output::{Output, View};
+use crate::disk_watch::reserve_file;
 
 const TABLES: View = View::Table {
     rows: "tables",
@@ -18,6 +21,7 @@ const TABLES: View = View::Table {
 /// When the platform refuses; `db verify` while a server runs, because a check of everything would disturb players.
 pub async fn db(verb: &DbVerb, client: &dyn AdminClient, out: &Output) -> Result<u8, Failure> {
     match verb {
+        DbVerb::ReleaseReserve => Err(Failure::Usage("this verb asks nothing of a server".into())),
         DbVerb::Stats => {
             let answer = client.call(Ask::get("/admin/v1/store/stats")).await?.success()?;
             out.answer(&answer, TABLES);
@@ -39,10 +43,20 @@ pub async fn db(verb: &DbVerb, client: &dyn AdminClient, out: &Output) -> Result
     }
 }
 
+/// `db release-reserve`: works with and without a server, however full the disk is.
+///
+/// # Errors
+/// When there is no reserve, or it cannot be removed.
+pub fn release_reserve(data_dir: &Path, out: &Output) -> Result<u8, Failure> {
+    let path = reserve_file(data_dir);
+    let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+    std::fs::remove_file(&path).map_err(|error| Failure::file(&path, "removed", &error))?;
+    out.answer(&json!({ "removed": path, "freed_bytes": bytes }), View::Record);
+    Ok(DONE)
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::super::ask::{Answer, Answering};
     use super::*;
 

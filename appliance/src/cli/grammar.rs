@@ -301,6 +301,8 @@ pub enum DbVerb {
     Verify,
     /// Rows and bytes of each table
     Stats,
+    /// Remove the reserve file, to have room at once on a full disk; it comes back when there is plenty
+    ReleaseReserve,
 }
 
 /// Names an account.

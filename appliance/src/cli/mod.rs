@@ -29,7 +29,7 @@ use crate::settings::{Problem, Settings};
 use account_grammar::AccountVerb;
 use ask::{AdminClient, Ask};
 use failure::{DONE, Failure};
-use grammar::{Cli, Global, Listen, Verb};
+use grammar::{Cli, DbVerb, Global, Listen, Verb};
 use output::{Output, View};
 
 /// Runs the command line of this process.
@@ -53,6 +53,9 @@ fn dispatch(cli: &Cli, out: &Output) -> Result<u8, Failure> {
         Verb::Version => documents::version(out),
         Verb::Completion { shell } => documents::completion(*shell, out),
         Verb::Man { dir } => documents::man(dir.as_deref(), out),
+        Verb::Db(DbVerb::ReleaseReserve) => {
+            db::release_reserve(&config(&cli.global, &Listen::default())?.data_dir, out)
+        }
         _ => administer(cli, out),
     }
 }

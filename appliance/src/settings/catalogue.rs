@@ -1,6 +1,7 @@
 //! Every setting of the host, as one plain list. A new setting is one entry here and one field in
 //! [`super::config::HostConfig`].
 
+pub mod disk;
 pub mod limits;
 
 use super::registry::{ArraySpec, Kind, Reload, Scope, Setting};
@@ -243,6 +244,11 @@ pub const SETTINGS: &[Setting] = &[
     JOURNAL_MIB,
     JOURNAL_HOURS,
     AUTH_LOG_DAYS,
+    disk::LOW_PERCENT,
+    disk::SCARCE_PERCENT,
+    disk::SCARCE_MIB,
+    disk::EXHAUSTED_PERCENT,
+    disk::RESERVE_MIB,
     limits::CONNECTIONS_MAX,
     limits::CONNECTIONS_PER_ADDRESS,
     limits::IN_FLIGHT_MAX,

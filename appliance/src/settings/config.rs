@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use seawall_web::{Limits, OwnLimits};
 
-use super::catalogue::limits;
+use super::catalogue::{disk, limits};
 use super::{Entry, Origin, Problem, Settings, catalogue as keys};
+use crate::disk_watch::DiskMarks;
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +101,8 @@ pub struct HostConfig {
     pub journal_max_age_ms: u64,
     /// Auth log by age, in milliseconds.
     pub auth_log_retention_ms: u64,
+    /// When writes are refused because the disk fills up.
+    pub disk: DiskMarks,
     /// Caps and deadlines of the transport.
     pub limits: Limits,
     /// Drain.
@@ -141,6 +144,7 @@ impl HostConfig {
             journal_max_bytes: settings.whole(&keys::JOURNAL_MIB) << 20,
             journal_max_age_ms: settings.whole(&keys::JOURNAL_HOURS) * 3_600_000,
             auth_log_retention_ms: settings.whole(&keys::AUTH_LOG_DAYS) * 86_400_000,
+            disk: disk_marks(settings, &mut problems),
             limits: transport_limits(settings, &mut problems),
             drain: DrainTimes {
                 lame_duck: Duration::from_millis(settings.whole(&keys::LAME_DUCK_MS)),
@@ -223,6 +227,29 @@ fn own_limits(entry: &Entry) -> OwnLimits {
         connections_max: size("connections_max"),
         connections_per_address_max: size("connections_per_address"),
     }
+}
+
+fn disk_marks(settings: &Settings, problems: &mut Vec<Problem>) -> DiskMarks {
+    let marks = DiskMarks {
+        low_percent: settings.whole(&disk::LOW_PERCENT),
+        scarce_percent: settings.whole(&disk::SCARCE_PERCENT),
+        scarce_bytes: settings.whole(&disk::SCARCE_MIB) << 20,
+        exhausted_percent: settings.whole(&disk::EXHAUSTED_PERCENT),
+        reserve_bytes: settings.whole(&disk::RESERVE_MIB) << 20,
+    };
+    if marks.exhausted_percent > marks.scarce_percent || marks.scarce_percent > marks.low_percent {
+        let written = [&disk::EXHAUSTED_PERCENT, &disk::SCARCE_PERCENT, &disk::LOW_PERCENT];
+        let origins = written.into_iter().map(|setting| settings.get(setting).origin);
+        let origin = origins.into_iter().find(|origin| *origin != Origin::Default);
+        problems.push(Problem {
+            origin: origin.unwrap_or(Origin::Default),
+            message: format!(
+                "disk.exhausted_percent ({}), disk.scarce_percent ({}) and disk.low_percent ({}) must rise in this order",
+                marks.exhausted_percent, marks.scarce_percent, marks.low_percent
+            ),
+        });
+    }
+    marks
 }
 
 fn transport_limits(settings: &Settings, problems: &mut Vec<Problem>) -> Limits {
