@@ -29,7 +29,7 @@ setup-bench: setup
 	@packaging/build/setup test bench
 
 build: setup ## Build the release binary, target/seawall
-	$(CARGO) build --release --locked --bin seawall
+	$(CARGO) build --release --locked -p seawall-appliance --bin seawall
 	@mkdir -p target && ln -sf "$(RELEASE)/seawall" target/seawall
 
 run: build ## Build and start a server with a demo game; prints URLs, keys and a walk-through
@@ -67,13 +67,13 @@ bench: setup-bench dist ## Benchmarks beside their peers; one with SCENARIO=veri
 	python3 tests/bench/peaks.py target/dist/seawall target/bench $(SCENARIO)
 
 dist: setup ## The binary to ship: link-time optimised, stripped, checked to be static and small
-	$(CARGO) build --profile dist --locked --bin seawall
+	$(CARGO) build --profile dist --locked -p seawall-appliance --bin seawall
 	@mkdir -p target/dist
 	cp "$(CARGO_TARGET_DIR)/$(TARGET)/dist/seawall" target/dist/seawall
 	packaging/build/check-binary target/dist/seawall
 
 man: ## Man pages, completions and the annotated settings file, into target/doc
-	$(CARGO) build --release --locked --bin seawall
+	$(CARGO) build --release --locked -p seawall-appliance --bin seawall
 	@mkdir -p target/doc
 	"$(RELEASE)/seawall" man --dir target/doc/man
 	"$(RELEASE)/seawall" config reference >target/doc/settings.md
