@@ -9,6 +9,18 @@
 
 pub use imp::{at_file, hit, is_on};
 
+/// A frame as it is stored: as it is, but for [`Switch::FlipFrames`].
+#[inline(always)]
+pub(crate) fn frame(mut frame: Vec<u8>, lsn: u64) -> Vec<u8> {
+    if is_on(Switch::FlipFrames)
+        && lsn.is_multiple_of(16)
+        && let Some(byte) = frame.last_mut()
+    {
+        *byte ^= 1;
+    }
+    frame
+}
+
 /// Wrong behaviour that the crash suite must notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Switch {
@@ -28,11 +40,13 @@ pub enum Switch {
     RebuildIndexes,
     /// Not wrong: the journal keeps 64 KiB, so that it is trimmed all the time.
     SmallJournal,
+    /// Every sixteenth frame is stored with a flipped bit, under good checksums of the engine.
+    FlipFrames,
 }
 
 impl Switch {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SkipFsync,
         Self::NoDirsync,
         Self::ReplyBeforeSync,
@@ -41,6 +55,7 @@ impl Switch {
         Self::IndexDrift,
         Self::RebuildIndexes,
         Self::SmallJournal,
+        Self::FlipFrames,
     ];
 
     /// Its name in `SEAWALL_FAULTS`.
@@ -54,6 +69,7 @@ impl Switch {
             Self::IndexDrift => "index_drift",
             Self::RebuildIndexes => "rebuild_indexes",
             Self::SmallJournal => "small_journal",
+            Self::FlipFrames => "flip_frames",
         }
     }
 }

@@ -155,6 +155,7 @@ impl Writer {
             now_at,
         };
         let (frame, chain) = frame.finish(&position);
+        let frame = fault::frame(frame, lsn);
         if frame.len() > FRAME_MAX_BYTES {
             // The limits of a transaction and of a group rule this out; what cannot be read back must not be written.
             return Err(EngineError::Io(format!(

@@ -31,6 +31,13 @@ pub const SCENARIOS: &[Scenario] = &[
         run: damaged_table,
     },
     Scenario {
+        number: "12",
+        name: "damaged-frames",
+        expected: "a frame of the journal with a flipped bit under good checksums: refused at the start when it is needed \
+                   there, else found by db verify, which names its number",
+        run: damaged_frames,
+    },
+    Scenario {
         number: "11",
         name: "yesterday",
         expected: "an engine from an older copy is refused: exit 24, store.lost_data",
@@ -386,6 +393,37 @@ fn damaged_table(rig: &Rig) -> Result<String, Trouble> {
     Ok(format!(
         "{tried} table files: {refused} refused at the start, {found} found by the checks"
     ))
+}
+
+/// Frames written damaged, which only the journal's own chain can tell.
+fn damaged_frames(rig: &Rig) -> Result<String, Trouble> {
+    let folder = rig.folder()?;
+    let mut world = World::new(rig, folder.path())?;
+    let server = world.up("flip_frames")?;
+    world.work(caller(&server), |work| work.until_acknowledged(300))?;
+    server.kill()?;
+    let at_verify = match world.verify() {
+        Ok(frames) => return wrong(format!("{frames} frames are sound although every sixteenth is not")),
+        Err(Trouble::Wrong(finding)) => finding,
+        Err(other) => return Err(other),
+    };
+    let names_it = ["journal 0000", "store.journal_damaged"]
+        .iter()
+        .any(|word| at_verify.contains(word));
+    if !names_it {
+        return wrong(format!("db verify says only {at_verify}"));
+    }
+    // Behind the floor they are needed at the start; before it they are history.
+    match world.start("")? {
+        Started::Ended { code: Some(25), log } if log.contains("store.journal_damaged") && log.contains(ADVICE) => {
+            Ok("db verify names the frame; the start is refused with exit 25".into())
+        }
+        Started::Ended { code, log } => wrong(format!("exit {code:?}: {}", tail(&log))),
+        Started::Up(server) => {
+            server.kill()?;
+            Ok("db verify names the frame; the start, which does not need it, serves".into())
+        }
+    }
 }
 
 /// The engine of an older copy under today's control file.

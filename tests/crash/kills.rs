@@ -88,8 +88,9 @@ fn random_kill(rig: &Rig) -> Result<String, Trouble> {
     let (mut slowest, mut resolved, mut tokens) = (Duration::ZERO, 0, 0);
     for round in 0..kills {
         let serving = world.up("")?;
-        let dwell_ms = world.dice.within(20, 500);
-        world.work(caller(&serving), |_| {
+        let (after, dwell_ms) = (world.dice.within(1, 90), world.dice.within(0, 60));
+        world.work(caller(&serving), |work| {
+            work.until_acknowledged(after)?;
             pause(dwell_ms);
             Ok(serving.signal("KILL")?)
         })?;
@@ -104,7 +105,7 @@ fn random_kill(rig: &Rig) -> Result<String, Trouble> {
     if slowest > OPEN_MAX {
         return wrong(format!("a start took {slowest:?}"));
     }
-    if world.known.acknowledged() < kills * 20 {
+    if world.known.acknowledged() < kills * 5 {
         return wrong(format!(
             "the load was too thin: {} acknowledged",
             world.known.acknowledged()
