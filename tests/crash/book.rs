@@ -79,6 +79,8 @@ pub struct Caller {
 pub enum Ended {
     Acknowledged,
     Refused,
+    /// Refused for now: nothing happened, and nothing is wrong.
+    Later,
     Unknown,
 }
 
@@ -153,6 +155,9 @@ impl Op {
 pub fn ended(answer: &Result<Answer, Failure>) -> Ended {
     match answer {
         Ok(answer) if answer.status < 300 => Ended::Acknowledged,
+        Ok(answer) if answer.status == 429 || matches!(answer.text("/code"), "store.full" | "store.busy") => {
+            Ended::Later
+        }
         Ok(answer) if answer.status < 500 => Ended::Refused,
         _ => Ended::Unknown,
     }
@@ -306,7 +311,13 @@ impl Book {
                     self.wrong.push(wrong);
                 }
             }
-            (Ended::Refused, Ok(answer)) if answer.status == 429 => player.pending = None,
+            (Ended::Later, _) => {
+                player.pending = None;
+                if player.account_id.is_empty() {
+                    player.retired = true;
+                    self.refused_names.extend(player.name.clone());
+                }
+            }
             (Ended::Refused, Ok(answer)) => {
                 player.pending = None;
                 player.retired = true;

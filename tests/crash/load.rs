@@ -107,6 +107,9 @@ impl Worker<'_> {
         {
             return self.repeat(&player, op, &first);
         }
+        if how == Ended::Later {
+            crate::world::pause(5);
+        }
         alive
     }
 

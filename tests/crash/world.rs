@@ -104,7 +104,12 @@ impl World {
             binary: rig.faulty.clone(),
             wrapper: Vec::new(),
             env: Vec::new(),
-            arguments: vec!["--set".into(), "log.format=human".into()],
+            arguments: vec![
+                "--set".into(),
+                "log.format=human".into(),
+                "--set".into(),
+                "disk.reserve_mib=0".into(),
+            ],
             log: Some(logs.path().join("log")),
         };
         let known = Known {
