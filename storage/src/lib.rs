@@ -16,6 +16,7 @@ mod catalog;
 mod checkpoint;
 mod commit;
 pub mod control;
+mod diagnose;
 mod disk;
 pub mod engine;
 mod error;
@@ -54,6 +55,7 @@ mod writer;
 
 pub use checkpoint::{Checkpoint, Digest};
 pub use commit::Commit;
+pub use diagnose::{Diagnosis, LsnRange, diagnose};
 pub use error::{CodecError, EngineError, ReadError, TxError, WriteError};
 pub use head::Head;
 pub use histogram::{BUCKETS, Histogram, HistogramReading};

@@ -129,7 +129,7 @@ pub struct OpenError {
 }
 
 impl OpenError {
-    fn new(failure: OpenFailure, file: &Path, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(failure: OpenFailure, file: &Path, reason: impl Into<String>) -> Self {
         Self {
             failure,
             file: file.to_owned(),
@@ -137,7 +137,7 @@ impl OpenError {
         }
     }
 
-    fn engine(file: &Path, error: &EngineError) -> Self {
+    pub(crate) fn engine(file: &Path, error: &EngineError) -> Self {
         let failure = match error {
             EngineError::Corrupt(_) => OpenFailure::EngineDamaged,
             EngineError::Io(_) | EngineError::Busy(_) => OpenFailure::Io,
@@ -152,7 +152,7 @@ impl OpenError {
         }
     }
 
-    fn control(file: &Path, error: &ControlError) -> Self {
+    pub(crate) fn control(file: &Path, error: &ControlError) -> Self {
         let failure = if matches!(error, ControlError::Damaged) {
             OpenFailure::ControlDamaged
         } else {

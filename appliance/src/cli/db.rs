@@ -21,7 +21,7 @@ const TABLES: View = View::Table {
 /// When the platform refuses; `db verify` while a server runs, because a check of everything would disturb players.
 pub async fn db(verb: &DbVerb, client: &dyn AdminClient, out: &Output) -> Result<u8, Failure> {
     match verb {
-        DbVerb::ReleaseReserve => Err(Failure::Usage("this verb asks nothing of a server".into())),
+        DbVerb::ReleaseReserve | DbVerb::Repair { .. } => Err(Failure::Usage("this verb asks nothing of a server".into())),
         DbVerb::Stats => {
             let answer = client.call(Ask::get("/admin/v1/store/stats")).await?.success()?;
             out.answer(&answer, TABLES);

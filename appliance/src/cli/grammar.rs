@@ -299,6 +299,12 @@ pub enum ConfigVerb {
 pub enum DbVerb {
     /// Check the journal's chain, every index and every record; the server must be stopped
     Verify,
+    /// Say what a damaged data directory lacks and what to do; changes nothing; the server must be stopped
+    Repair {
+        /// Show the plan. There is nothing else: lost data is restored, never guessed
+        #[arg(long, required = true)]
+        plan: bool,
+    },
     /// Rows and bytes of each table
     Stats,
     /// Remove the reserve file, to have room at once on a full disk; it comes back when there is plenty

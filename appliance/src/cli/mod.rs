@@ -15,6 +15,7 @@ mod instant;
 mod offline;
 pub mod output;
 mod progress;
+mod repair;
 mod secret_file;
 mod socket;
 
@@ -53,6 +54,7 @@ fn dispatch(cli: &Cli, out: &Output) -> Result<u8, Failure> {
         Verb::Version => documents::version(out),
         Verb::Completion { shell } => documents::completion(*shell, out),
         Verb::Man { dir } => documents::man(dir.as_deref(), out),
+        Verb::Db(DbVerb::Repair { .. }) => repair::plan(&config(&cli.global, &Listen::default())?.data_dir, out),
         Verb::Db(DbVerb::ReleaseReserve) => {
             db::release_reserve(&config(&cli.global, &Listen::default())?.data_dir, out)
         }

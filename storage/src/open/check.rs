@@ -50,7 +50,7 @@ impl From<CodecError> for Wrong {
 }
 
 /// The head and the journal's bookkeeping, when all is well.
-pub(super) fn history(
+pub(crate) fn history(
     view: &dyn EngineView,
     state: &ControlState,
     limits: JournalLimits,
