@@ -1,6 +1,7 @@
 //! File operations that survive a crash, in one place to be audited. A file is replaced by writing a neighbour, syncing
 //! it, renaming it over the old one and syncing the directory: after a crash the old or the new content is there, whole.
 
+use std::io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,8 @@ pub(crate) fn parent(path: &Path) -> &Path {
 /// Makes the name of something that was found durable: whoever made it may have died before that.
 pub(crate) fn keep_name(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     match disk.sync_dir(parent(path)) {
-        // Not a directory that this program could have made anything in.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        // Nothing that this program could have made, or a file system that keeps no names durable on demand.
+        Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | InvalidInput) => Ok(()),
         other => other,
     }
 }

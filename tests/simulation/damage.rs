@@ -111,7 +111,8 @@ impl World {
                         }
                     }
                 });
-                Damage::new("slots of the control file damaged", slots < 2, &[ControlDamaged])
+                let refusals: &[_] = if slots == 2 { &[ControlDamaged] } else { &[] };
+                Damage::new("slots of the control file damaged", slots < 2, refusals)
             }
         }
     }

@@ -11,7 +11,8 @@ use seawall_storage::simulation::{Defect, Dice, DiskFaults, SimulatedDisk, Simul
 use seawall_storage::{Append, AppendError, SegmentHit, SegmentLog, SegmentOptions, SegmentPosition};
 
 use crate::auditor::{Checked, must};
-use crate::world::{Summary, look};
+use crate::summary::Summary;
+use crate::world::look;
 
 const DIR: &str = "/log/events";
 const TICKS: u64 = 400;

@@ -14,6 +14,7 @@ use seawall_storage::{Commit, JournalLimits, KeyRing, OpenFailure, OpenOptions, 
 
 use crate::auditor::{Auditor, Checked, any_owner, must};
 use crate::model::{Answer, Expected, ITEMS_MAX, No, Order, Running, perform};
+use crate::summary::Summary;
 use crate::tables::{ITEMS, Item, LATER_ITEMS, LATER_TABLES, MARKS, Mark, TABLES};
 
 pub const DATA: &str = "/data";
@@ -21,18 +22,6 @@ pub const DATA: &str = "/data";
 const TICKS: u64 = 500;
 /// Writes that may wait for an answer.
 const WAITING_MAX: usize = 40;
-
-/// What a seed came to.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Summary {
-    pub history: [u8; 32],
-    pub acknowledged: u64,
-    pub unknown: u64,
-    pub lives: u64,
-    pub refusals: u64,
-    /// Frames that were trimmed off the journal at the end.
-    pub trimmed: u64,
-}
 
 /// A client that waits.
 struct Waiting {
