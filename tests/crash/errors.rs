@@ -76,7 +76,8 @@ fn sync_errors(rig: &Rig, call: &str) -> Result<String, Trouble> {
         world.launch.wrapper = before;
         match started {
             Started::Ended { code, log } => {
-                let is_said = log.contains("store.") || log.contains("auth log") || log.contains("ends so that");
+                let words = ["store.", "auth log", "ends so that", "Input/output error"];
+                let is_said = words.iter().any(|word| log.contains(word));
                 if code == Some(0) || !is_said {
                     return wrong(format!("{call} {position}: exit {code:?} says only {}", tail(&log)));
                 }
