@@ -15,8 +15,8 @@ mod row;
 mod tests;
 mod time;
 
-/// Largest chunk.
-pub const CHUNK_MAX_BYTES: usize = 1 << 20;
+/// Largest chunk: some twelve thousand accounts, so that the pause between two chunks costs little.
+pub const CHUNK_MAX_BYTES: usize = 4 << 20;
 
 /// File format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -2,6 +2,8 @@
 //! the other without waiting, so that reading the next one overlaps with the commit of the last; each checks inside
 //! its transaction that it continues where the import stands, so a failed one stops all behind it.
 
+use std::task::Poll;
+
 use super::apply::{Batch, apply_batch, progress};
 use super::line::{Fields, read_csv, read_header, read_json};
 use super::row::{Plan, RowReader};
@@ -36,7 +38,7 @@ impl Platform {
         lines: Vec<u8>,
     ) -> Result<(ImportProgress, Vec<BadLine>), Error> {
         if lines.len() > CHUNK_MAX_BYTES {
-            return Err(field_error("lines", "has at most 1 MiB"));
+            return Err(field_error("lines", "has at most 4 MiB"));
         }
         let id = parse_id(import_id)?;
         let import = self
@@ -52,6 +54,7 @@ impl Platform {
         for batch in self.batches(id, &import, (offset_bytes, first_line), &lines, &mut bad)? {
             let stamp = self.stamp(call, "import.chunk");
             commits.push(self.inner.store.write(stamp, move |tx| apply_batch(tx, id, &batch)));
+            let_others_run().await;
         }
         let mut reached = progress(id, &import);
         let (mut failure, nothing_to_do) = (None, commits.is_empty());
@@ -113,6 +116,18 @@ impl Platform {
             })
         }))
     }
+}
+
+/// Gives the thread to others once: reading a whole chunk takes long enough for a token check to notice.
+fn let_others_run() -> impl Future<Output = ()> {
+    let mut gave_way = false;
+    std::future::poll_fn(move |context| {
+        if std::mem::replace(&mut gave_way, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
 }
 
 /// Walks the lines of a chunk.
