@@ -17,7 +17,7 @@ use crate::commit::{Commit, Job, Write};
 use crate::control::ControlState;
 use crate::disk::Lock;
 use crate::engine::memory::MemoryEngine;
-use crate::engine::{Fetched, Space, Tier};
+use crate::engine::{EngineView, Fetched, Space, Tier};
 use crate::error::{ReadError, TxError, WriteError};
 use crate::head::Head;
 use crate::journal::Journal;
@@ -41,6 +41,9 @@ use crate::writer::Writer;
 
 /// The future of a row look-up.
 pub type Lookup<V> = Query<Option<Arc<V>>>;
+
+/// Rows of a table that are counted for statistics; larger tables are estimated.
+const COUNTED_MAX_ROWS: u64 = 10_000;
 
 /// The store.
 #[derive(Clone)]
@@ -316,7 +319,7 @@ impl Store {
         }
     }
 
-    /// Estimated size of every table and index.
+    /// Size of every table and index: counted where there are few rows, estimated where there are many.
     pub fn table_stats(&self) -> Vec<TableStats> {
         let shared = &self.inner.shared;
         let mut names = shared.catalog.names();
@@ -325,13 +328,22 @@ impl Store {
             .into_iter()
             .filter_map(|(number, name)| {
                 let range = crate::span::Span::all().numbered(number);
-                let (rows, bytes) = shared.engine.estimate(shared.catalog.space(number)?, &range);
+                let space = shared.catalog.space(number)?;
+                let counted = count(shared.engine.view().as_ref(), space, &range);
+                // The engine knows nothing of rows that are still in memory, so an estimate never goes below the count.
+                let (rows, bytes) = match counted {
+                    (rows, bytes) if rows < COUNTED_MAX_ROWS => (rows, bytes),
+                    (rows, bytes) => {
+                        let (all_rows, all_bytes) = shared.engine.estimate(space, &range);
+                        (all_rows.max(rows), all_bytes.max(bytes))
+                    }
+                };
                 Some(TableStats {
                     number,
                     name,
                     rows,
                     bytes,
-                    exact: !shared.engine.capabilities().durable,
+                    exact: counted.0 < COUNTED_MAX_ROWS,
                 })
             })
             .collect()
@@ -399,6 +411,21 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.shutdown();
     }
+}
+
+/// Rows and bytes of a range, up to the limit. A range that cannot be read counts as far as it could.
+fn count(view: &dyn EngineView, space: Space, range: &EngineRange) -> (u64, u64) {
+    let (mut rows, mut bytes) = (0, 0);
+    let _ = view.scan(space, range, &mut |key, value| {
+        rows += 1;
+        bytes += (key.len() + value.len()) as u64;
+        if rows < COUNTED_MAX_ROWS {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    });
+    (rows, bytes)
 }
 
 /// A thread without which nothing can be committed: when it panics the store is finished.

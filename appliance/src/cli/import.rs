@@ -57,8 +57,16 @@ pub async fn import(flags: &ImportFlags, client: &dyn AdminClient, out: &Output)
         report: Report::create(flags.report.as_deref())?,
         progress: Progress::start(source.size_bytes.saturating_sub(source.begins_at)),
     };
-    let standing = run.send(path, &source, decode(begun)?).await?;
+    let begun: wire::ImportProgress = decode(begun)?;
+    let nothing_left = begun.offset_bytes > 0 && source.begins_at + begun.offset_bytes >= source.size_bytes;
+    let standing = run.send(path, &source, begun).await?;
     run.progress.finish();
+    if nothing_left {
+        run.report.finish()?;
+        out.answer(&json!(standing), View::Record);
+        out.note("This very file was imported before; nothing was left to do, and nothing has changed.");
+        return Ok(DONE);
+    }
     run.report.finish()?;
     out.answer(&json!(standing), View::Record);
     if standing.refused == 0 {
@@ -278,6 +286,10 @@ impl Report {
     }
 
     fn show(&self) {
+        if self.first.is_empty() {
+            // They were refused in an earlier run of the same import.
+            return;
+        }
         let mut err = std::io::stderr().lock();
         for line in &self.first {
             let _ = writeln!(err, "line {}: {}", line.line, line.reason);

@@ -57,6 +57,13 @@ impl Output {
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 
+    /// Tells people something beside the answer, on standard error; programs see it in the answer.
+    pub fn note(&self, text: &str) {
+        if !self.json {
+            let _ = writeln!(std::io::stderr().lock(), "{text}");
+        }
+    }
+
     /// Prints a failure to standard error.
     pub fn failure(&self, failure: &super::failure::Failure) {
         let mut out = std::io::stderr().lock();

@@ -135,7 +135,7 @@ impl HostConfig {
             certificate: default_certificate(settings, &mut problems),
             certificates: settings.entries(&keys::CERTIFICATE).iter().map(certificate).collect(),
             log_format: text(&keys::LOG_FORMAT),
-            log_level: text(&keys::LOG_LEVEL),
+            log_level: log_level(settings, &mut problems),
             otel_stdout: settings.switch(&keys::OTEL_STDOUT),
             worker_threads: or(size(&keys::WORKER_THREADS), cores),
             hash_threads: or(size(&keys::HASH_THREADS), (cores / 2).max(1)),
@@ -227,6 +227,26 @@ fn own_limits(entry: &Entry) -> OwnLimits {
         connections_max: size("connections_max"),
         connections_per_address_max: size("connections_per_address"),
     }
+}
+
+/// Levels a filter can name by themselves.
+const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// The filter; a bare word in it must be a level, for a misspelt one would be taken for a target and silence the rest.
+fn log_level(settings: &Settings, problems: &mut Vec<Problem>) -> String {
+    let text = settings.text(&keys::LOG_LEVEL);
+    let is_bare = |word: &&str| !word.is_empty() && !word.contains(['=', '[']);
+    let mut bare = text.split(',').map(str::trim).filter(is_bare);
+    if let Some(word) = bare.find(|word| !LOG_LEVELS.contains(&word.to_ascii_lowercase().as_str())) {
+        problems.push(Problem {
+            origin: settings.get(&keys::LOG_LEVEL).origin,
+            message: format!(
+                "log.level: `{word}` is no level ({}) and no target=level",
+                LOG_LEVELS.join(", ")
+            ),
+        });
+    }
+    text
 }
 
 fn disk_marks(settings: &Settings, problems: &mut Vec<Problem>) -> DiskMarks {
@@ -352,6 +372,38 @@ mod tests {
             })
             .unwrap(),
         )
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused_and_real_filters_are_not() {
+        for good in [
+            "info",
+            "OFF",
+            "warn,seawall_web=debug",
+            "info, rustls::msgs=warn",
+            "[conn{id}]=trace,error",
+        ] {
+            assert_eq!(config(&format!("[log]\nlevel = \"{good}\"\n")).unwrap().log_level, good);
+        }
+        for bad in ["loud", "info,seawall_web", "inof"] {
+            let problems = config(&format!("[log]\nlevel = \"{bad}\"\n")).unwrap_err();
+            let text = problems[0].to_string();
+            assert!(text.contains("seawall.toml:2: log.level: `"), "{text}");
+            assert!(text.contains("is no level"), "{text}");
+        }
+    }
+
+    #[test]
+    fn marks_of_the_disk_must_rise() {
+        let problems = config("[disk]\nscarce_percent = 20\n").unwrap_err();
+        assert!(
+            problems[0]
+                .to_string()
+                .contains("seawall.toml:2: disk.exhausted_percent (2)"),
+            "{}",
+            problems[0]
+        );
+        assert_eq!(config("[disk]\nscarce_percent = 8\n").unwrap().disk.scarce_percent, 8);
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn file(name: &str, bytes: &[u8]) -> (tempfile::TempDir, String) {
 
 #[test]
 fn a_large_file_arrives_whole_in_chunks_of_whole_lines() {
-    let text: String = (0..120_000).map(|n| format!("{{\"uid\":\"{n}\"}}\n")).collect();
+    let text: String = (0..400_000).map(|n| format!("{{\"uid\":\"{n}\"}}\n")).collect();
     let (_dir, path) = file("a.ndjson", text.as_bytes());
     let recorder = Recorder::default();
     assert_eq!(run(&recorder, &path).unwrap(), 0);
