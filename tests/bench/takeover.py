@@ -18,6 +18,8 @@ import time
 import urllib.error
 import urllib.request
 
+from peaks import cpu_seconds
+
 PEPPER = "old-platform-pepper"
 RECIPES = ["md5(password)", "md5(password+salt)", "md5(salt+password)", "md5(md5(password)+salt)", "sha1(password+salt)",
            "sha1(sha1(password)+salt)", "sha256(salt+password)", "sha256(password+salt+pepper)", "bcrypt", "phpass", "argon2"]
@@ -41,12 +43,6 @@ def post(url, body):
 def peak_bytes(pid):
     with open(f"/proc/{pid}/status") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def disk_bytes(folder):
@@ -80,9 +76,9 @@ def main():
     server = subprocess.Popen([options.binary, "demo", "--json", "--listen", "127.0.0.1:0", "--data", data], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         facts = json.loads(server.stdout.readline())
-        begun, server_cpu, own_cpu = time.monotonic(), cpu_seconds(server.pid), os.times()
+        begun, server_cpu, own_cpu = time.monotonic(), cpu_seconds([server.pid]), os.times()
         done = subprocess.run([options.binary, "account", "import", file, "--pepper-file", pepper, "--json", "--data", data], capture_output=True, text=True)
-        seconds, server_cpu = time.monotonic() - begun, cpu_seconds(server.pid) - server_cpu
+        seconds, server_cpu = time.monotonic() - begun, cpu_seconds([server.pid]) - server_cpu
         client_cpu = os.times().children_user + os.times().children_system - own_cpu.children_user - own_cpu.children_system
         print(done.stdout.strip().splitlines()[-1] if done.stdout else done.stderr)
         if done.returncode != 0:
