@@ -130,26 +130,27 @@ impl ProcessHost {
         let starts = self.store.node().starts(STARTS_SHOWN).unwrap_or_default();
         starts.into_iter().map(|(incarnation, start)| json!({ "incarnation": incarnation, "started_at": start.started_at, "version": start.version, "stopped_at": start.stopped_at })).collect()
     }
+}
 
-    fn stats_json(&self) -> Value {
-        let tables = self.store.table_stats().into_iter();
-        let tables: Vec<Value> = tables
-            .map(|t| json!({ "number": t.number, "name": t.name, "rows": t.rows, "bytes": t.bytes, "exact": t.exact }))
-            .collect();
-        let stats = self.store.stats();
-        let engine: serde_json::Map<String, Value> = stats
-            .engine
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).into()))
-            .collect();
-        json!({
-            "tables": tables, "engine": engine,
-            "journal": { "first_lsn": stats.journal_first_lsn, "last_lsn": stats.journal_last_lsn, "bytes": stats.journal_bytes },
-            "commit": { "transactions": stats.transactions, "sync_p50_us": stats.sync_us.quantile(0.5), "sync_p99_us": stats.sync_us.quantile(0.99),
-                "group_p50": stats.group_transactions.quantile(0.5) },
-            "cache": { "hits": stats.cache_hits, "misses": stats.cache_misses, "entries": stats.cache_entries, "bytes": stats.cache_bytes },
-        })
-    }
+/// Counts rows, so it belongs off the network threads.
+fn stats_json(store: &Store) -> Value {
+    let tables = store.table_stats().into_iter();
+    let tables: Vec<Value> = tables
+        .map(|t| json!({ "number": t.number, "name": t.name, "rows": t.rows, "bytes": t.bytes, "exact": t.exact }))
+        .collect();
+    let stats = store.stats();
+    let engine: serde_json::Map<String, Value> = stats
+        .engine
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+        .collect();
+    json!({
+        "tables": tables, "engine": engine,
+        "journal": { "first_lsn": stats.journal_first_lsn, "last_lsn": stats.journal_last_lsn, "bytes": stats.journal_bytes },
+        "commit": { "transactions": stats.transactions, "sync_p50_us": stats.sync_us.quantile(0.5), "sync_p99_us": stats.sync_us.quantile(0.99),
+            "group_p50": stats.group_transactions.quantile(0.5) },
+        "cache": { "hits": stats.cache_hits, "misses": stats.cache_misses, "entries": stats.cache_entries, "bytes": stats.cache_bytes },
+    })
 }
 
 fn answered(value: Value) -> HostAnswer {
@@ -171,7 +172,8 @@ impl Host for ProcessHost {
     }
 
     fn store_stats(&self) -> HostAnswer {
-        answered(self.stats_json())
+        let store = self.store.clone();
+        blocking(move || Ok(stats_json(&store)))
     }
 
     fn store_verify(&self) -> HostAnswer {

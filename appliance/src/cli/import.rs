@@ -61,14 +61,12 @@ pub async fn import(flags: &ImportFlags, client: &dyn AdminClient, out: &Output)
     let nothing_left = begun.offset_bytes > 0 && source.begins_at + begun.offset_bytes >= source.size_bytes;
     let standing = run.send(path, &source, begun).await?;
     run.progress.finish();
+    run.report.finish()?;
+    out.answer(&json!(standing), View::Record);
     if nothing_left {
-        run.report.finish()?;
-        out.answer(&json!(standing), View::Record);
         out.note("This very file was imported before; nothing was left to do, and nothing has changed.");
         return Ok(DONE);
     }
-    run.report.finish()?;
-    out.answer(&json!(standing), View::Record);
     if standing.refused == 0 {
         return Ok(DONE);
     }
