@@ -1,6 +1,6 @@
 //! The authentication log on a segment log of its own, so that logins never wait for it and it never disturbs accounts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use seawall_domain::ports::{AuthLog, Clock as _, LogFuture};
@@ -52,6 +52,12 @@ impl SegmentAuthLog {
     #[must_use]
     pub fn stats(&self) -> SegmentStats {
         self.log.stats()
+    }
+
+    /// Files of the log with their durable length in bytes, for a copy.
+    #[must_use]
+    pub fn durable_files(&self) -> Vec<(PathBuf, u64)> {
+        self.log.durable_files()
     }
 
     /// Writes what is queued and ends the log's threads.

@@ -9,6 +9,8 @@ use seawall_storage::{JournalLimits, KeyRing, OpenOptions, Store};
 use seawall_web::{App, AppOptions, Host, HttpMetrics};
 
 use crate::auth_log::SegmentAuthLog;
+use crate::backup::create::Source;
+use crate::backup::service::Backups;
 use crate::cli::failure::Failure;
 use crate::clock::{SystemClock, boottime_ms};
 use crate::data_dir::DataDir;
@@ -33,6 +35,8 @@ pub struct Parts {
     pub hash: Arc<HashThreads>,
     /// The authentication log.
     pub auth_log: Arc<SegmentAuthLog>,
+    /// Backups of all of it.
+    pub backups: Arc<Backups>,
     /// Who has how much memory.
     pub memory: MemoryPlan,
     /// Room on the disk.
@@ -75,7 +79,14 @@ impl Parts {
             hash_cost: HashCost::default(),
         });
         let platform = platform.map_err(|error| Failure::Failed(format!("the platform cannot be opened: {error}")))?;
+        let source = Source {
+            store: store.clone(),
+            auth_log: Arc::clone(&auth_log),
+            dir: dir.clone(),
+            settings_file: config.settings_file.clone(),
+        };
         Ok(Self {
+            backups: Backups::new(config.backup.clone(), source),
             dir,
             store,
             platform,
@@ -97,6 +108,7 @@ impl Parts {
             hash: Arc::clone(&self.hash),
             auth_log: Arc::clone(&self.auth_log),
             disk: Arc::clone(&self.disk),
+            backups: Arc::clone(&self.backups),
         };
         metrics::register(&mut registry, sources, heartbeat);
         App::new(AppOptions {
@@ -112,6 +124,7 @@ impl Parts {
 
     /// Ends the parts in order: what is queued becomes durable, then the threads are gone.
     pub fn close(&self) {
+        self.backups.stop();
         self.hash.stop();
         self.store.shutdown();
         self.auth_log.close();

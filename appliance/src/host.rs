@@ -11,6 +11,7 @@ use seawall_web::{Check, Host, HostAnswer, Startup, Version};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::backup::service::{Backups, Job};
 use crate::build_info;
 use crate::clock::SystemClock;
 use crate::compose::Parts;
@@ -45,6 +46,7 @@ pub struct ProcessHost {
     store: Store,
     platform: Platform,
     hash: Arc<HashThreads>,
+    backups: Arc<Backups>,
     memory: MemoryPlan,
     disk: Arc<DiskWatch>,
     heartbeat: Heartbeat,
@@ -65,6 +67,7 @@ impl ProcessHost {
             store: parts.store.clone(),
             platform: parts.platform.clone(),
             hash: Arc::clone(&parts.hash),
+            backups: Arc::clone(&parts.backups),
             memory: parts.memory.clone(),
             disk: Arc::clone(&parts.disk),
             heartbeat,
@@ -121,6 +124,7 @@ impl ProcessHost {
                 "refused": standing.counters.refused_full + standing.counters.refused_late },
             "memory": { "planned_bytes": self.memory.total_bytes(), "resident_bytes": process.resident_bytes },
             "disk": self.disk.status(),
+            "backup": self.backups.show(),
             "tasks": serving.map(|s| s.tasks.status()),
             "starts": self.starts(),
         })
@@ -129,6 +133,11 @@ impl ProcessHost {
     fn starts(&self) -> Vec<Value> {
         let starts = self.store.node().starts(STARTS_SHOWN).unwrap_or_default();
         starts.into_iter().map(|(incarnation, start)| json!({ "incarnation": incarnation, "started_at": start.started_at, "version": start.version, "stopped_at": start.stopped_at })).collect()
+    }
+
+    fn begin(&self, job: Job) -> HostAnswer {
+        let begun = self.backups.begin(job).map(|()| self.backups.show());
+        Box::pin(async move { begun })
     }
 }
 
@@ -182,6 +191,18 @@ impl Host for ProcessHost {
         }
         let store = self.store.clone();
         blocking(move || crate::verify::verify(&store))
+    }
+
+    fn backup_create(&self) -> HostAnswer {
+        self.begin(Job::Create { is_scheduled: false })
+    }
+
+    fn backup_drill(&self) -> HostAnswer {
+        self.begin(Job::Drill)
+    }
+
+    fn backup_show(&self) -> HostAnswer {
+        answered(self.backups.show())
     }
 
     fn config_show(&self) -> HostAnswer {

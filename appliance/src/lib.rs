@@ -2,6 +2,7 @@
 //! clock and entropy of the product. It knows no business rule.
 
 pub mod auth_log;
+pub mod backup;
 pub mod build_info;
 pub mod certificates;
 pub mod cli;

@@ -14,6 +14,7 @@ use seawall_domain::Platform;
 use seawall_storage::{HistogramReading, Stats, Store};
 
 use crate::auth_log::SegmentAuthLog;
+use crate::backup::service::Backups;
 use crate::disk_watch::DiskWatch;
 use crate::hash_pool::HashThreads;
 use crate::heartbeat::Heartbeat;
@@ -36,6 +37,8 @@ pub struct Sources {
     pub auth_log: Arc<SegmentAuthLog>,
     /// Room on the disk.
     pub disk: Arc<DiskWatch>,
+    /// Backups.
+    pub backups: Arc<Backups>,
 }
 
 impl fmt::Debug for Sources {
@@ -62,6 +65,7 @@ impl Collector for Sources {
         self.hash_figures(&mut out)?;
         self.auth_log_figures(&mut out)?;
         self.disk_figures(&mut out)?;
+        self.backups.figures(&mut out)?;
         process_figures(&mut out)
     }
 }
@@ -336,17 +340,17 @@ impl ProcessFigures {
 }
 
 /// Encodes one figure after the other.
-struct Figures<'a, 'e> {
+pub(crate) struct Figures<'a, 'e> {
     encoder: &'a mut DescriptorEncoder<'e>,
 }
 
 impl Figures<'_, '_> {
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    pub(crate) fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let counter = ConstCounter::new(value);
         counter.encode(self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    pub(crate) fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
         gauge.encode(self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
     }

@@ -36,6 +36,8 @@ const CERTIFICATE_LOOK: Duration = Duration::from_secs(60);
 
 /// Between two looks at the room on the disk.
 const DISK_LOOK: Duration = Duration::from_secs(1);
+/// Between two looks at what backups and drills are due.
+const BACKUP_LOOK: Duration = Duration::from_secs(30);
 
 /// How long threads of the runtime may take to end.
 const RUNTIME_END_MAX: Duration = Duration::from_secs(2);
@@ -364,7 +366,8 @@ fn task_list(parts: &Parts, config: &HostConfig, certificates: &Arc<Certificates
         let looked = certificates.reload_if_changed();
         Box::pin(async { looked })
     };
-    let mut tasks = vec![
+    let mut tasks = backup_tasks(parts, config);
+    tasks.extend([
         Task {
             name: "sweep",
             interval: config.sweep_interval,
@@ -385,9 +388,30 @@ fn task_list(parts: &Parts, config: &HostConfig, certificates: &Arc<Certificates
             interval: CERTIFICATE_LOOK,
             round: Box::new(look),
         },
-    ];
+    ]);
     tasks.extend(service_manager::watchdog(heartbeat.clone(), parts.store.clone()));
     tasks
+}
+
+fn backup_tasks(parts: &Parts, config: &HostConfig) -> Vec<Task> {
+    let (archived, scheduled) = (Arc::clone(&parts.backups), Arc::clone(&parts.backups));
+    let archive = move || -> Round { Box::pin(Arc::clone(&archived).archive_round()) };
+    let schedule = move || -> Round {
+        scheduled.schedule_round();
+        Box::pin(async { Ok(()) })
+    };
+    vec![
+        Task {
+            name: "backup-archive",
+            interval: config.backup.archive_interval,
+            round: Box::new(archive),
+        },
+        Task {
+            name: "backup-schedule",
+            interval: BACKUP_LOOK,
+            round: Box::new(schedule),
+        },
+    ]
 }
 
 /// Removes ended rows, a page after the other, until none are left or the round is full.

@@ -11,12 +11,19 @@ use crate::engine::{Engine, EngineView, Space};
 use crate::error::{CodecError, EngineError, ReadError};
 use crate::head::Head;
 use crate::options::MemoryBudget;
-use crate::span::Span;
+use crate::span::{EngineRange, Span};
 use crate::store::Store;
 use crate::table::TableDef;
 
 /// Progress is told every so many rows.
 const PROGRESS_ROWS: u64 = 500_000;
+
+/// Memory of a copy that is only read from one end to the other.
+const MEMORY: MemoryBudget = MemoryBudget {
+    block_cache_bytes: 16 << 20,
+    row_cache_bytes: 0,
+    memtable_bytes: 8 << 20,
+};
 
 /// BLAKE3 over all rows of all tables and indexes, in order.
 pub type Digest = [u8; 32];
@@ -39,6 +46,30 @@ impl Store {
         self.shared().engine.checkpoint(dir)
     }
 
+    /// Frames from `from_lsn` on, in order, as stored: at least one if there is one, and no more once they exceed
+    /// `max_bytes` together. The snapshot it reads is gone when it returns, however long the journal is.
+    ///
+    /// # Errors
+    /// [`ReadError::Engine`] when the engine cannot read.
+    pub fn journal_page(&self, from_lsn: u64, max_bytes: usize) -> Result<Vec<Vec<u8>>, ReadError> {
+        let range = EngineRange {
+            start: from_lsn.to_be_bytes().to_vec(),
+            end: None,
+            backward: false,
+        };
+        let (mut frames, mut bytes) = (Vec::new(), 0usize);
+        let view = self.shared().engine.view();
+        view.scan(Space::Journal, &range, &mut |_, frame| {
+            bytes = bytes.saturating_add(frame.len());
+            if bytes > max_bytes && !frames.is_empty() {
+                return ControlFlow::Break(());
+            }
+            frames.push(frame.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        Ok(frames)
+    }
+
     /// The head and the digest of the content at that head; reads everything. `progress` is told rows.
     ///
     /// # Errors
@@ -58,7 +89,7 @@ impl Checkpoint {
     /// [`EngineError`]: `Corrupt` when the copy is not whole or not a store of this release.
     pub fn open(dir: &Path, tables: &[&'static TableDef]) -> Result<Self, EngineError> {
         let catalog = Catalog::new(tables, Vec::new()).map_err(EngineError::Corrupt)?;
-        let engine = RocksEngine::open_read_only(dir, &MemoryBudget::default())?;
+        let engine = RocksEngine::open_read_only(dir, &MEMORY)?;
         let (cluster_id, head) = head_of(engine.view().as_ref())?;
         Ok(Self {
             engine,

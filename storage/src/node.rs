@@ -1,5 +1,5 @@
-//! What belongs to this node and never leaves it, in a redb file of its own: today the history of starts, later sink
-//! cursors, the backup catalogue and local metrics. No transaction spans this and the business store.
+//! What belongs to this node and never leaves it, in a redb file of its own: the history of starts, notes by name
+//! (how far backups have come), later sink cursors and local metrics. No transaction spans this and the business store.
 
 use std::path::Path;
 
@@ -14,6 +14,11 @@ const CACHE_BYTES: usize = 8 << 20;
 const STARTS_MAX: u64 = 1000;
 /// Incarnation to start record.
 const STARTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("starts");
+
+/// Name to note.
+const NOTES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("notes");
+/// Largest note, in bytes.
+const NOTE_MAX_BYTES: usize = 64 << 10;
 
 /// One start of this node's store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +135,39 @@ impl NodeStore {
         .collect()
     }
 
+    /// Keeps `bytes` (at most 64 KiB) under `name`, in place of what was there.
+    ///
+    /// # Errors
+    /// [`NodeError`] when they are too many or could not be made durable.
+    pub fn set_note(&self, name: &str, bytes: &[u8]) -> Result<(), NodeError> {
+        if bytes.len() > NOTE_MAX_BYTES {
+            return Err(NodeError(format!("note {name} has {} bytes", bytes.len())));
+        }
+        let mut write = self.database.begin_write().map_err(NodeError::of)?;
+        write.set_quick_repair(true);
+        write
+            .open_table(NOTES)
+            .map_err(NodeError::of)?
+            .insert(name, bytes)
+            .map_err(NodeError::of)?;
+        write.commit().map_err(NodeError::of)
+    }
+
+    /// What is kept under `name`.
+    ///
+    /// # Errors
+    /// [`NodeError`] when redb cannot read.
+    pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>, NodeError> {
+        let read = self.database.begin_read().map_err(NodeError::of)?;
+        let notes = match read.open_table(NOTES) {
+            Ok(notes) => notes,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(NodeError::of(error)),
+        };
+        let note = notes.get(name).map_err(NodeError::of)?;
+        Ok(note.map(|note| note.value().to_vec()))
+    }
+
     fn write(
         &self,
         change: impl FnOnce(&mut redb::Table<'_, u64, &[u8]>) -> Result<(), NodeError>,
@@ -182,6 +220,22 @@ mod tests {
         assert_eq!(node.starts(10).unwrap(), [(2, start(200)), (1, first)]);
         node.note_start(STARTS_MAX + 2, &start(300)).unwrap();
         assert_eq!(node.starts(10).unwrap().len(), 2, "the first is forgotten");
+    }
+
+    #[test]
+    fn notes_stay_until_they_are_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.redb");
+        {
+            let node = NodeStore::open(&path).unwrap();
+            assert_eq!(node.note("a").unwrap(), None);
+            node.set_note("a", b"one").unwrap();
+            node.set_note("a", b"two").unwrap();
+            assert!(node.set_note("a", &vec![0; NOTE_MAX_BYTES + 1]).is_err());
+        }
+        let node = NodeStore::open(&path).unwrap();
+        assert_eq!(node.note("a").unwrap(), Some(b"two".to_vec()));
+        assert_eq!(node.note("b").unwrap(), None);
     }
 
     #[test]

@@ -290,6 +290,16 @@ impl SegmentLog {
         removed
     }
 
+    /// Every segment's file with its length in bytes up to the end of what is durable, oldest first: what a copy taken
+    /// now may hold. A segment may go ([`SegmentLog::expire`]) before it is read.
+    pub fn durable_files(&self) -> Vec<(PathBuf, u64)> {
+        let segments = self.state.segments.read();
+        let files = segments
+            .iter()
+            .map(|(number, segment)| (self.state.path(*number), u64::from(segment.end)));
+        files.collect()
+    }
+
     /// Figures for metrics.
     pub fn stats(&self) -> SegmentStats {
         let segments = self.state.segments.read();

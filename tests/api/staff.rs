@@ -235,6 +235,9 @@ pub fn the_host(api: &Api) {
     for op in [
         "platform.status",
         "store.stats",
+        "backup.show",
+        "backup.create",
+        "backup.drill",
         "platform.livez",
         "platform.readyz",
         "platform.startupz",

@@ -71,6 +71,12 @@ pub trait Host: Send + Sync + 'static {
     fn store_stats(&self) -> HostAnswer;
     /// `store.verify`.
     fn store_verify(&self) -> HostAnswer;
+    /// `backup.create`: begin a backup; answers at once.
+    fn backup_create(&self) -> HostAnswer;
+    /// `backup.drill`: begin to prove a restore; answers at once.
+    fn backup_drill(&self) -> HostAnswer;
+    /// `backup.show`: how backups stand and what is under way.
+    fn backup_show(&self) -> HostAnswer;
     /// `config.show`, secrets masked.
     fn config_show(&self) -> HostAnswer;
     /// `platform.stop`: begin to drain and stop; answers at once.

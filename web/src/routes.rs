@@ -200,6 +200,12 @@ pub static ROUTES: &[Route] = &[
         .says("Sizes and rates of the store."),
     Route::admin(POST, "/admin/v1/store/verify", "store.verify", to!(ops::store_verify))
         .says("Recompute the journal's chain and check indexes against records."),
+    Route::admin(GET, "/admin/v1/backups", "backup.show", to!(ops::backup_show))
+        .says("How backups stand, and how far one under way is."),
+    Route::admin(POST, "/admin/v1/backups", "backup.create", to!(ops::backup_create))
+        .says("Begin a backup; answers at once."),
+    Route::admin(POST, "/admin/v1/backups/drill", "backup.drill", to!(ops::backup_drill))
+        .says("Begin to prove a restore by doing one; answers at once."),
     Route::admin(GET, "/admin/v1/realms", "realm.list", to!(catalogue::realm_list))
         .says("All realms.")
         .gives(of::<wire::RealmList>(), ex::REALM_LIST),

@@ -77,6 +77,15 @@ impl Host for TestHost {
     fn store_verify(&self) -> HostAnswer {
         self.answer(json!({ "problems": [] }), std::future::pending())
     }
+    fn backup_create(&self) -> HostAnswer {
+        Box::pin(async { Ok(json!({ "running": null })) })
+    }
+    fn backup_drill(&self) -> HostAnswer {
+        Box::pin(async { Ok(json!({ "running": null })) })
+    }
+    fn backup_show(&self) -> HostAnswer {
+        Box::pin(async { Ok(json!({ "running": null })) })
+    }
     fn config_show(&self) -> HostAnswer {
         let is_troubled = self.is_troubled.load(Ordering::SeqCst);
         self.answer(json!({ "log.level": "info" }), async move {

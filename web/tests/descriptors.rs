@@ -29,6 +29,15 @@ impl Host for Well {
     fn store_verify(&self) -> HostAnswer {
         self.status()
     }
+    fn backup_create(&self) -> HostAnswer {
+        self.status()
+    }
+    fn backup_drill(&self) -> HostAnswer {
+        self.status()
+    }
+    fn backup_show(&self) -> HostAnswer {
+        self.status()
+    }
     fn config_show(&self) -> HostAnswer {
         self.status()
     }

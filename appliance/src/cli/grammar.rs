@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use seawall_domain::{AccountId, GameId, KeyId, PlayerId, RealmId};
 
 use super::account_grammar::AccountVerb;
+use super::backup_grammar::{BackupVerb, RestoreFlags};
 
 /// The SDK platform of a game publisher in one program.
 #[derive(Debug, Parser)]
@@ -83,6 +84,11 @@ pub enum Verb {
     /// The store
     #[command(subcommand)]
     Db(DbVerb),
+    /// Backups: make, look at, check, prove, let go
+    #[command(subcommand)]
+    Backup(BackupVerb),
+    /// Make a data directory out of a backup and the archived journal, at an exact lsn or instant
+    Restore(RestoreFlags),
     /// Print the OpenAPI document of the HTTP API
     Openapi {
         /// Also the operators' surface, which is offered on the admin socket only

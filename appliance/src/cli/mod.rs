@@ -4,6 +4,8 @@
 pub mod account;
 mod account_grammar;
 pub mod ask;
+mod backup;
+mod backup_grammar;
 mod catalogue;
 mod db;
 mod documents;
@@ -11,12 +13,12 @@ mod export;
 pub mod failure;
 pub mod grammar;
 mod import;
-mod instant;
+pub(crate) mod instant;
 mod offline;
 pub mod output;
 mod progress;
 mod repair;
-mod secret_file;
+pub(crate) mod secret_file;
 mod socket;
 
 use std::path::PathBuf;
@@ -29,6 +31,7 @@ use crate::settings::load::{DEFAULT_FILE, Layers, load};
 use crate::settings::{Problem, Settings};
 use account_grammar::AccountVerb;
 use ask::{AdminClient, Ask};
+use backup_grammar::BackupVerb;
 use failure::{DONE, Failure};
 use grammar::{Cli, DbVerb, Global, Listen, Verb};
 use output::{Output, View};
@@ -58,20 +61,29 @@ fn dispatch(cli: &Cli, out: &Output) -> Result<u8, Failure> {
         Verb::Db(DbVerb::ReleaseReserve) => {
             db::release_reserve(&config(&cli.global, &Listen::default())?.data_dir, out)
         }
+        Verb::Restore(flags) => {
+            let config = config(&cli.global, &Listen::default())?.backup;
+            runtime()?.block_on(backup::restore(flags, &config, out))
+        }
+        Verb::Backup(verb) if !matches!(verb, BackupVerb::Now | BackupVerb::Drill) => {
+            let config = config(&cli.global, &Listen::default())?.backup;
+            runtime()?.block_on(backup::local(verb, &config, out))
+        }
         _ => administer(cli, out),
     }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let built = builder.worker_threads(1).enable_all().build();
+    built.map_err(|error| Failure::Failed(format!("no runtime: {error}")))
 }
 
 /// Verbs that are requests.
 fn administer(cli: &Cli, out: &Output) -> Result<u8, Failure> {
     let config = config(&cli.global, &Listen::default())?;
     let socket = cli.global.socket.clone().unwrap_or_else(|| config.admin_socket.clone());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(|error| Failure::Failed(format!("no runtime: {error}")))?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let running = socket::SocketClient::connect(&socket).await?;
         if let Verb::Status = cli.verb {
             let client = running.ok_or_else(|| not_running(&socket))?;
@@ -103,6 +115,7 @@ async fn ask_for(verb: &Verb, client: &dyn AdminClient, out: &Output) -> Result<
         }
         Verb::Account(verb) => return account_verb(verb, client, out).await,
         Verb::Db(verb) => return db::db(verb, client, out).await,
+        Verb::Backup(verb) => return backup::follow(verb, client, out).await,
         _ => return Err(Failure::Usage("this verb asks nothing of a server".into())),
     };
     simple(client, ask, view, out).await
@@ -270,10 +283,17 @@ mod tests {
         }
         // Asked by verbs with a life of their own: import, export, db.
         asked.extend(
-            ["imports", "imports/i/chunks", "imports/i/finalize", "store/verify"]
-                .map(|path| Ask::post(format!("/admin/v1/{path}"))),
+            [
+                "imports",
+                "imports/i/chunks",
+                "imports/i/finalize",
+                "store/verify",
+                "backups",
+                "backups/drill",
+            ]
+            .map(|path| Ask::post(format!("/admin/v1/{path}"))),
         );
-        asked.extend(["accounts/export", "store/stats"].map(|path| Ask::get(format!("/admin/v1/{path}"))));
+        asked.extend(["accounts/export", "store/stats", "backups"].map(|path| Ask::get(format!("/admin/v1/{path}"))));
         let op_of = |ask: &Ask| {
             let path = ask.path.split('?').next().unwrap();
             let found = seawall_web::routes::ROUTES

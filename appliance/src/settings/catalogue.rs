@@ -1,6 +1,7 @@
 //! Every setting of the host, as one plain list. A new setting is one entry here and one field in
 //! [`super::config::HostConfig`].
 
+pub mod backup;
 pub mod disk;
 pub mod limits;
 
@@ -264,6 +265,15 @@ pub const SETTINGS: &[Setting] = &[
     LAME_DUCK_MS,
     DRAIN_LIMIT_MS,
     SWEEP_S,
+    backup::TARGET,
+    backup::KEY_FILE,
+    backup::CREDENTIALS_FILE,
+    backup::ARCHIVE_INTERVAL_MS,
+    backup::INTERVAL_H,
+    backup::DRILL_INTERVAL_H,
+    backup::PROVEN_MAX_AGE_H,
+    backup::KEEP_LAST,
+    backup::KEEP_DAYS,
 ];
 
 const LISTENER_FIELDS: &[Setting] = &[

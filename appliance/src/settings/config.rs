@@ -1,13 +1,16 @@
 //! The settings as the composition root uses them: typed, cross-checked, derived values filled in.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use seawall_web::{Limits, OwnLimits};
 
-use super::catalogue::{disk, limits};
+use super::catalogue::{backup, disk, limits};
 use super::{Entry, Origin, Problem, Settings, catalogue as keys};
+use crate::backup::prune::Keep;
+use crate::backup::service::BackupConfig;
+use crate::backup::target::Target;
 use crate::disk_watch::DiskMarks;
 
 /// Where to listen.
@@ -109,6 +112,10 @@ pub struct HostConfig {
     pub drain: DrainTimes,
     /// Between sweeps.
     pub sweep_interval: Duration,
+    /// Backups.
+    pub backup: BackupConfig,
+    /// The settings file, if there is one.
+    pub settings_file: Option<PathBuf>,
 }
 
 impl HostConfig {
@@ -151,6 +158,8 @@ impl HostConfig {
                 hard_limit: Duration::from_millis(settings.whole(&keys::DRAIN_LIMIT_MS)),
             },
             sweep_interval: Duration::from_secs(settings.whole(&keys::SWEEP_S)),
+            backup: backups(settings, &data_dir, &mut problems),
+            settings_file: settings.files().first().cloned(),
             data_dir,
         };
         if problems.is_empty() { Ok(config) } else { Err(problems) }
@@ -306,6 +315,36 @@ fn transport_limits(settings: &Settings, problems: &mut Vec<Problem>) -> Limits 
         });
     }
     found
+}
+
+fn backups(settings: &Settings, data_dir: &Path, problems: &mut Vec<Problem>) -> BackupConfig {
+    let hours = |setting| Duration::from_secs(settings.whole(setting) * 3600);
+    let unless_zero = |interval: Duration| Some(interval).filter(|interval| !interval.is_zero());
+    let target = non_empty(settings.text(&backup::TARGET)).and_then(|text| {
+        let parsed = Target::parse(&text);
+        parsed
+            .map_err(|message| {
+                problems.push(Problem {
+                    origin: settings.get(&backup::TARGET).origin,
+                    message: format!("backup.target: {message}"),
+                });
+            })
+            .ok()
+    });
+    BackupConfig {
+        target,
+        key_file: non_empty(settings.text(&backup::KEY_FILE))
+            .map_or_else(|| data_dir.join("keys/backup.key"), PathBuf::from),
+        credentials_file: non_empty(settings.text(&backup::CREDENTIALS_FILE)).map(PathBuf::from),
+        archive_interval: Duration::from_millis(settings.whole(&backup::ARCHIVE_INTERVAL_MS)),
+        interval: unless_zero(hours(&backup::INTERVAL_H)),
+        drill_interval: unless_zero(hours(&backup::DRILL_INTERVAL_H)),
+        proven_max_age: hours(&backup::PROVEN_MAX_AGE_H),
+        keep: Keep {
+            last: usize::try_from(settings.whole(&backup::KEEP_LAST)).unwrap_or(usize::MAX),
+            days: settings.whole(&backup::KEEP_DAYS),
+        },
+    }
 }
 
 fn certificate(entry: &Entry) -> CertificateFiles {
@@ -467,6 +506,24 @@ mod tests {
             problems[0]
                 .to_string()
                 .contains("seawall.toml:2: limits.body_ms (30000) is longer"),
+            "{problems:?}"
+        );
+    }
+
+    #[test]
+    fn backups_are_off_until_a_target_is_set_and_a_wrong_one_is_named_with_its_line() {
+        let off = config("").unwrap().backup;
+        assert_eq!(
+            (off.target, off.key_file),
+            (None, "/var/lib/seawall/keys/backup.key".into())
+        );
+        let on = config("[backup]\ntarget = \"dir:///b\"\ninterval_h = 0\n")
+            .unwrap()
+            .backup;
+        assert_eq!((on.target, on.interval), (Some(Target::Dir("/b".into())), None));
+        let problems = config("[backup]\ntarget = \"/b\"\n").unwrap_err();
+        assert!(
+            problems[0].to_string().contains("seawall.toml:2: backup.target: "),
             "{problems:?}"
         );
     }

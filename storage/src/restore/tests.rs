@@ -195,3 +195,22 @@ fn what_does_not_follow_is_refused() {
         Err(RestoreError::NotEmpty(_))
     ));
 }
+
+#[test]
+fn pages_of_the_journal_are_bounded_and_leave_nothing_out() {
+    let original = original();
+    (0..12).for_each(|number| original.change(number));
+    let all = original.frames();
+    for max_bytes in [0, 1, 600, 5_000, usize::MAX] {
+        let (mut found, mut next) = (Vec::new(), 1);
+        loop {
+            let page = original.store.journal_page(next, max_bytes).unwrap();
+            let Some(last) = page.last() else { break };
+            next = frame_facts(last).unwrap().lsn + 1;
+            let bytes: usize = page.iter().map(Vec::len).sum();
+            assert!(page.len() == 1 || bytes <= max_bytes, "{bytes} of {max_bytes}");
+            found.extend(page);
+        }
+        assert_eq!(found, all, "pages of {max_bytes}");
+    }
+}

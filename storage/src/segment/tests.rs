@@ -476,3 +476,20 @@ fn two_failed_syncs_end_the_log_and_answer_nobody_success() {
         "what was acknowledged can be read"
     );
 }
+
+#[test]
+fn a_copy_of_the_durable_part_holds_every_acknowledged_record_and_opens() {
+    let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (log, _) = open(dir.path(), 4096);
+    fill(&log, 0..300);
+    for (path, bytes) in log.durable_files() {
+        let whole = std::fs::read(&path).unwrap();
+        let length = usize::try_from(bytes).unwrap();
+        assert!(length <= whole.len());
+        std::fs::write(copy.path().join(path.file_name().unwrap()), &whole[..length]).unwrap();
+    }
+    fill(&log, 300..310);
+    let (copied, reports) = open(copy.path(), 4096);
+    assert_eq!(all(&copied), (0..300).collect::<Vec<_>>());
+    assert!(!reports.contain("torn") && !reports.contain("damaged"));
+}

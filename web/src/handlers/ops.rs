@@ -105,6 +105,21 @@ pub async fn config_show(exchange: Exchange) -> Result<Answer, Error> {
     Answer::ok(&exchange.app.host.config_show().await?)
 }
 
+/// `backup.create`
+pub async fn backup_create(exchange: Exchange) -> Result<Answer, Error> {
+    Answer::ok(&exchange.app.host.backup_create().await?)
+}
+
+/// `backup.drill`
+pub async fn backup_drill(exchange: Exchange) -> Result<Answer, Error> {
+    Answer::ok(&exchange.app.host.backup_drill().await?)
+}
+
+/// `backup.show`
+pub async fn backup_show(exchange: Exchange) -> Result<Answer, Error> {
+    Answer::ok(&exchange.app.host.backup_show().await?)
+}
+
 /// `store.stats`
 pub async fn store_stats(exchange: Exchange) -> Result<Answer, Error> {
     Answer::ok(&exchange.app.host.store_stats().await?)

@@ -441,7 +441,14 @@ async fn health_and_documents_are_there() {
     let _: crate::Version = decoded(&api.ask("platform.version", &[], none, &Value::Null).await);
     let document: Value = decoded(&api.ask("platform.openapi", &[], none, &Value::Null).await);
     assert_eq!(document["openapi"], "3.1.0");
-    for op in ["platform.status", "store.stats", "platform.stop"] {
+    for op in [
+        "platform.status",
+        "store.stats",
+        "platform.stop",
+        "backup.show",
+        "backup.create",
+        "backup.drill",
+    ] {
         let _: Value = decoded(&api.ask(op, &[], none, &Value::Null).await);
     }
     let metrics = api.ask("platform.metrics", &[], none, &Value::Null).await;
