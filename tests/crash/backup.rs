@@ -358,6 +358,104 @@ fn directory(folder: &Path) -> Place {
     }
 }
 
+/// A real S3 server that checks signatures, over a folder; ended when dropped.
+struct S3 {
+    server: Child,
+    root: PathBuf,
+    port: u16,
+}
+
+const ACCESS_KEY: &str = "seawall-test";
+const SECRET_KEY: &str = "not-a-secret-of-anybody";
+
+impl S3 {
+    /// `None`, and a line that says so, when it is not installed.
+    fn start(folder: &Path) -> Option<Self> {
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let cache = cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache"));
+        let program = cache.join("seawall/tools/bin/s3s-fs");
+        if !program.is_file() {
+            println!(
+                "NOT RUN: backups to S3: {} is not installed (packaging/build/setup test)",
+                program.display()
+            );
+            return None;
+        }
+        let root = folder.join("s3");
+        std::fs::create_dir_all(root.join("bucket")).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let server = Command::new(program)
+            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            .args(["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY])
+            .arg(&root)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let s3 = Self { server, root, port };
+        let deadline = Instant::now() + STATE_MAX;
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "the S3 server does not listen");
+            std::thread::sleep(Duration::from_millis(20)); // poll
+        }
+        Some(s3)
+    }
+
+    fn place(&self, folder: &Path, secret: &str) -> Place {
+        let credentials = folder.join("credentials");
+        std::fs::write(
+            &credentials,
+            format!("aws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {secret}\n"),
+        )
+        .unwrap();
+        Place {
+            target: format!(
+                "s3://bucket/deep/prefix?endpoint=http://127.0.0.1:{}&region=us-east-1",
+                self.port
+            ),
+            settings: vec![("backup.credentials_file", credentials.display().to_string())],
+            archive: Box::new(Folder(self.root.join("bucket/deep/prefix"), Mutex::default())),
+        }
+    }
+}
+
+impl Drop for S3 {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+#[test]
+fn the_same_holds_for_s3_compatible_storage() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(s3) = S3::start(folder.path()) else { return };
+    a_story_comes_back(&Rig::new(|here| s3.place(here, SECRET_KEY)));
+}
+
+#[test]
+fn a_drill_over_s3_can_fail_and_wrong_credentials_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(s3) = S3::start(folder.path()) else { return };
+    let rig = Rig::new(|here| s3.place(here, "another-secret"));
+    let (code, _, said) = rig.cli(
+        &rig.data,
+        &["backup", "key", "--out", rig.data.join("k").to_str().unwrap()],
+    );
+    assert_eq!(code, 0, "{said}");
+    let key_file = format!("backup.key_file={}", rig.data.join("k").display());
+    let (code, _, said) = rig.cli(&rig.data, &["--set", &key_file, "backup", "list"]);
+    assert!(
+        code == 1 && said.contains("backup.target_failed") && !said.contains("another-secret"),
+        "{code} {said}"
+    );
+    a_drill_can_fail(&Rig::new(|here| s3.place(here, SECRET_KEY)));
+}
+
 #[test]
 fn a_killed_platform_comes_back_from_a_directory_at_any_point() {
     a_story_comes_back(&Rig::new(directory));

@@ -64,6 +64,7 @@ pub async fn drill(
 }
 
 async fn attempt(repository: &Repository, scratch: &Path, progress: &Progress) -> Result<Proof, BackupError> {
+    repository.recognise().await?;
     let mut all = Manifest::all(repository).await?;
     all.sort_by_key(|manifest| (manifest.epoch, manifest.lsn));
     let Some(newest) = all.last() else {

@@ -280,8 +280,12 @@ impl Backups {
         }
         let this = Arc::clone(self);
         let spawned = on_thread("backup", move || async move {
-            let done = this.work(job, &progress).await;
-            this.ended(job, done);
+            let mut ending = Ending {
+                backups: this,
+                job,
+                done: Err(BackupError::Host("its thread panicked; please report it".into())),
+            };
+            ending.done = ending.backups.work(job, &progress).await;
         });
         spawned.map(drop).map_err(|error| {
             *self.running.lock() = None;
@@ -434,6 +438,19 @@ impl Backups {
     }
 }
 
+/// Tells how a job ended, also when its thread panics.
+struct Ending {
+    backups: Arc<Backups>,
+    job: Job,
+    done: Result<(), BackupError>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.backups.ended(self.job, std::mem::replace(&mut self.done, Ok(())));
+    }
+}
+
 /// Runs `work` on a thread of its own with a runtime of its own, at low priority; the receiver gets what it gives.
 fn on_thread<T, F>(name: &str, work: impl FnOnce() -> F + Send + 'static) -> std::io::Result<oneshot::Receiver<T>>
 where
@@ -444,11 +461,21 @@ where
         .enable_all()
         .thread_name(format!("{name}-io"))
         .build()?;
-    let (tell, told) = oneshot::channel();
-    std::thread::Builder::new().name(name.into()).spawn(move || {
+    let (runtime, (tell, told)) = (Arc::new(runtime), oneshot::channel());
+    let its = Arc::clone(&runtime);
+    let spawned = std::thread::Builder::new().name(name.into()).spawn(move || {
         // Giving way is a wish, not a need: where it is refused, this runs at normal priority.
         let _ = rustix::process::nice(NICE);
-        let _ = tell.send(runtime.block_on(work()));
-    })?;
-    Ok(told)
+        let _ = tell.send(its.block_on(work()));
+        let_go(its);
+    });
+    let_go(runtime);
+    spawned.map(|_| told)
+}
+
+/// Whoever is last ends the runtime, without waiting: it may not be waited for on a thread of another runtime.
+fn let_go(runtime: Arc<tokio::runtime::Runtime>) {
+    if let Some(runtime) = Arc::into_inner(runtime) {
+        runtime.shutdown_background();
+    }
 }

@@ -329,7 +329,7 @@ async fn whatever_is_changed_in_the_repository_is_refused_and_named() {
         .unwrap();
     assert_eq!((sample.objects + sample.batches, sample.of), (2, whole.of));
 
-    let batch = batches(&world.repository()).await.unwrap().remove(0).name();
+    let batch = batches(&world.repository()).await.unwrap().pop().unwrap().name();
     for name in [manifest.files[0].object(), batch, Manifest::name(&manifest.id)] {
         let good = std::fs::read(world.file(&name)).unwrap();
         flip_a_byte(&world.file(&name));
