@@ -173,8 +173,11 @@ fn read_frame(bytes: &[u8]) -> Result<frame::Frame<'_>, BackupError> {
     frame::decode(bytes).map_err(|error| BackupError::Damaged(format!("a frame of the journal: {error}")))
 }
 
+/// A batch, its content, and the chain after it.
+type Packed = (Batch, Vec<u8>, [u8; 32]);
+
 /// Frames as the content of a batch: each with its length in front.
-fn pack(page: &[Vec<u8>]) -> Result<Option<(Batch, Vec<u8>, [u8; 32])>, BackupError> {
+fn pack(page: &[Vec<u8>]) -> Result<Option<Packed>, BackupError> {
     let (Some(first), Some(last)) = (page.first(), page.last()) else {
         return Ok(None);
     };

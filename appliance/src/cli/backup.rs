@@ -59,25 +59,20 @@ pub async fn follow(verb: &BackupVerb, client: &dyn AdminClient, out: &Output) -
     let mut lines = Lines::new();
     let after = loop {
         let shown = show(client).await?;
-        if shown["running"].is_null() {
+        let Some(progress) = shown.pointer("/running/progress") else {
             break shown;
-        }
-        let progress = &shown["running"]["progress"];
-        let number = |field: &str| progress[field].as_u64().unwrap_or(0);
-        lines.say(
-            progress["phase"].as_str().unwrap_or_default(),
-            number("done_bytes"),
-            number("total_bytes"),
-        );
+        };
+        let number = |field: &str| progress.get(field).and_then(Value::as_u64).unwrap_or(0);
+        let phase = progress.get("phase").and_then(Value::as_str).unwrap_or_default();
+        lines.say(phase, number("done_bytes"), number("total_bytes"));
         tokio::time::sleep(LOOK_EVERY).await;
     };
-    if after["failures"] == before["failures"] {
-        out.answer(&after[result], View::Record);
+    if after.get("failures") == before.get("failures") {
+        out.answer(after.get(result).unwrap_or(&Value::Null), View::Record);
         return Ok(DONE);
     }
-    let failure = after["failure"]
-        .as_str()
-        .unwrap_or("backup.failed: see the server's log");
+    let failure = after.get("failure").and_then(Value::as_str);
+    let failure = failure.unwrap_or("backup.failed: see the server's log");
     let (code, detail) = failure.split_once(": ").unwrap_or(("backup.failed", failure));
     Err(Failure::Refused(json!({ "code": code, "detail": detail })))
 }
