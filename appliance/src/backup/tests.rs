@@ -7,7 +7,7 @@ use std::sync::Arc;
 use seawall_domain::RealmId;
 use seawall_domain::tables;
 use seawall_domain::tables::catalogue::{REALMS, RealmRow};
-use seawall_storage::{JournalLimits, KeyRing, OpenOptions, Stamp, Store, TxError, WriteError};
+use seawall_storage::{JournalLimits, KeyRing, OpenOptions, Stamp, Store, TxError};
 
 use super::archive::{Cursor, batches, ship};
 use super::check::check;
@@ -62,35 +62,15 @@ fn rename(store: &Store, number: u64, name: String) {
         entropy: [1; 32],
         idempotency_key: None,
     };
-    let commit = store.write(stamp, move |tx| {
+    let commit = store.write::<(), TxError, _>(stamp, move |tx| {
         let row = RealmRow {
             name: name.clone(),
             guests_allowed: true,
             created_at: number,
         };
         tx.put(&REALMS, &RealmId(u32::try_from(number % 5).unwrap()), &row)
-            .map_err(Failed::Tx)
     });
     commit.wait().unwrap();
-}
-
-#[derive(Debug)]
-#[expect(dead_code, reason = "shown by a failing test")]
-enum Failed {
-    Tx(TxError),
-    Write(WriteError),
-}
-
-impl From<TxError> for Failed {
-    fn from(error: TxError) -> Self {
-        Self::Tx(error)
-    }
-}
-
-impl From<WriteError> for Failed {
-    fn from(error: WriteError) -> Self {
-        Self::Write(error)
-    }
 }
 
 impl World {
