@@ -15,6 +15,7 @@
 pub mod archive;
 pub mod check;
 pub mod create;
+pub mod deletions;
 pub mod drill;
 mod error;
 pub mod key;

@@ -10,6 +10,7 @@ use seawall_web::{App, AppOptions, Host, HttpMetrics};
 
 use crate::auth_log::SegmentAuthLog;
 use crate::backup::create::Source;
+use crate::backup::deletions;
 use crate::backup::service::Backups;
 use crate::cli::failure::Failure;
 use crate::clock::{SystemClock, boottime_ms};
@@ -79,6 +80,7 @@ impl Parts {
             hash_cost: HashCost::default(),
         });
         let platform = platform.map_err(|error| Failure::Failed(format!("the platform cannot be opened: {error}")))?;
+        deletions::reapply(&dir, &platform).map_err(Failure::Failed)?;
         let source = Source {
             store: store.clone(),
             auth_log: Arc::clone(&auth_log),

@@ -325,6 +325,23 @@ fn a_story_comes_back(rig: &Rig) {
     assert_eq!((code, report["problem_count"].as_u64()), (0, Some(0)), "{said}");
 }
 
+/// Takes over one account, active or deleted, as an old platform exports it; its password is `secret`.
+fn import(rig: &Rig, status: &str, changed_at: u64) {
+    let file = rig.data.with_file_name("accounts.ndjson");
+    let line = json!({
+        "uid": 77, "username": "leaver", "password": "5ebe2294ecd0e0f08eab7690d2a6ee69", "password_recipe": "md5(password)",
+        "status": status, "changed_at": changed_at,
+    });
+    std::fs::write(&file, format!("{line}\n")).unwrap();
+    rig.done(&["account", "import", file.to_str().unwrap()]);
+}
+
+fn log_leaver_in(platform: &Platform) -> (u16, String) {
+    let credential = json!({"kind": "username", "username": "leaver", "password": "secret"});
+    let answer = platform.client().login("/sdk/v1/sessions", "d", &credential).unwrap();
+    (answer.status, answer.text("/code").to_owned())
+}
+
 fn a_drill_can_fail(rig: &Rig) {
     play(rig);
     let green = rig.done(&["backup", "drill"]);
@@ -449,6 +466,29 @@ fn a_drill_over_s3_can_fail_and_wrong_credentials_are_refused() {
         "{code} {said}"
     );
     a_drill_can_fail(&Rig::new(|here| s3.place(here, SECRET_KEY)));
+}
+
+#[test]
+fn an_account_deleted_after_the_point_does_not_come_back_with_a_restore() {
+    let rig = Rig::new(directory);
+    let platform = Platform::start(&rig.data, &rig.place).unwrap();
+    import(&rig, "active", 1_700_000_000_000);
+    assert_eq!(log_leaver_in(&platform).0, 200);
+    let lsn = rig.done(&["backup", "now"])["lsn"].to_string();
+    import(&rig, "deleted", 1_700_000_001_000);
+    let gone = (403, "account.deleted".to_owned());
+    assert_eq!(log_leaver_in(&platform), gone);
+    rig.wait_for_archive(rig.head_lsn());
+    platform.kill();
+
+    let (into, restored) = rig.restore("before", &["--lsn", &lsn]);
+    assert_eq!(restored["deletions_to_reapply"], 1, "{restored}");
+    for start in ["first", "second"] {
+        let platform = Platform::start(&into, &rig.place).unwrap();
+        assert_eq!(log_leaver_in(&platform), gone, "{start} start");
+        platform.kill();
+        assert!(!into.join("deletions-to-reapply.json").exists());
+    }
 }
 
 #[test]

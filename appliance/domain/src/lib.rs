@@ -37,6 +37,7 @@ pub mod token;
 pub mod verify;
 
 pub use call::{Call, Caller, ClientAddress, Idempotency, LearntFrom};
+pub use deletion::DeletionList;
 pub use error::{Code, Error, Kind, Param};
 pub use ids::{AccountId, GameId, KeyId, PackageId, PlayerId, RealmId, SessionId, UnixMs};
 pub use mirrors::Mirrors;

@@ -12,6 +12,8 @@ use crate::tables::session::{
     SESSIONS, SESSIONS_BY_END,
 };
 
+/// What the journal calls a sweep.
+pub(crate) const SWEEP_OP: &str = "platform.sweep";
 /// Most rows of one table that one call deletes, in a transaction of their own.
 pub const SWEEP_PAGE_ROWS: usize = 500;
 
@@ -64,9 +66,7 @@ impl Platform {
         if found.rows.is_empty() {
             return Ok(());
         }
-        let deleted = self
-            .commit(call, "platform.sweep", move |tx| sweep_in(tx, table, ends))
-            .await?;
+        let deleted = self.commit(call, SWEEP_OP, move |tx| sweep_in(tx, table, ends)).await?;
         swept.deleted += deleted as u64;
         swept.more |= deleted == SWEEP_PAGE_ROWS;
         Ok(())

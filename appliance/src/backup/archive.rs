@@ -169,7 +169,11 @@ fn read_page(store: &Store, lsn: u64) -> Result<Vec<Vec<u8>>, BackupError> {
         .map_err(|error| BackupError::Host(format!("the journal cannot be read: {error}")))
 }
 
-fn read_frame(bytes: &[u8]) -> Result<frame::Frame<'_>, BackupError> {
+/// A frame, checked.
+///
+/// # Errors
+/// [`BackupError::Damaged`].
+pub fn read_frame(bytes: &[u8]) -> Result<frame::Frame<'_>, BackupError> {
     frame::decode(bytes).map_err(|error| BackupError::Damaged(format!("a frame of the journal: {error}")))
 }
 

@@ -10,6 +10,7 @@ use seawall_domain::tables;
 use seawall_storage::{Checkpoint, Head, KeyRing, OpenOptions as StoreOptions, Restore, RestoreError, frame_facts};
 
 use super::archive::{self, Batch, next_batch};
+use super::deletions::{self, Beyond};
 use super::manifest::{FileEntry, Manifest};
 use super::progress::Progress;
 use super::repository::Repository;
@@ -53,10 +54,12 @@ pub struct Plan {
 }
 
 /// What was restored.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Restored {
     /// Where the data stands.
     pub head: Head,
+    /// Deletions after the point, which the first start does again.
+    pub beyond: Beyond,
     /// Frames applied to the backup.
     pub frames: u64,
     /// Content of the files.
@@ -146,11 +149,12 @@ pub async fn restore(
     let (frames, frame_bytes) = follow(repository, plan, &mut making, progress).await?;
     reached(plan, making.head())?;
     sync(into)?;
+    let beyond = deletions::beyond(repository, &plan.batches, making.head()).await;
+    deletions::leave(into, &beyond.accounts)?;
     let head = making.finish(&OsEntropy.bytes()).map_err(refused)?;
-    // Erasures asked for after the point must be done again on what was restored. When the platform has an operation for
-    // erasure, its list is applied here, before anybody can open the directory.
     Ok(Restored {
         head,
+        beyond,
         frames,
         file_bytes: plan.base.plain_bytes,
         frame_bytes,

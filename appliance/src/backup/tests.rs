@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use seawall_domain::RealmId;
 use seawall_domain::tables;
 use seawall_domain::tables::catalogue::{REALMS, RealmRow};
+use seawall_domain::tables::session::{ACCOUNT_DELETIONS, AccountDeletionRow};
+use seawall_domain::{AccountId, RealmId};
 use seawall_storage::{JournalLimits, KeyRing, OpenOptions, Stamp, Store, TxError};
 
 use super::archive::{Cursor, batches, ship};
@@ -258,6 +259,66 @@ async fn a_restored_directory_opens_with_its_keys_its_log_and_a_history_of_its_o
         BackupKey::load(&into.join("keys/backup.key")).unwrap().fingerprint(),
         world.repository().key.fingerprint()
     );
+}
+
+/// Accounts 1 and up in the store, each deleted or not; the number of a call is its `now`.
+fn set_account(store: &Store, number: u64, id: u64, is_deleted: bool) {
+    let stamp = Stamp {
+        op: "account.import",
+        caller: "test".into(),
+        request_id: [0; 16],
+        now_at: number * 1000,
+        entropy: [1; 32],
+        idempotency_key: None,
+    };
+    let commit = store.write::<(), TxError, _>(stamp, move |tx| {
+        let deletion = AccountDeletionRow {
+            expires_at: number * 1000 + KEEP_MS,
+            deleted_at: number * 1000,
+        };
+        match is_deleted {
+            true => tx.put(&ACCOUNT_DELETIONS, &AccountId(id), &deletion),
+            false => tx.delete(&ACCOUNT_DELETIONS, &AccountId(id)),
+        }
+    });
+    commit.wait().unwrap();
+}
+
+#[tokio::test]
+async fn what_was_deleted_after_the_point_is_left_for_the_first_start() {
+    let world = World::new();
+    world.change(1..3);
+    world.backup(1000).await;
+    let store = &world.source.store;
+    let point = store.head().lsn;
+    for (number, id, is_deleted) in [(10, 7, true), (11, 8, true), (12, 9, true), (13, 8, false)] {
+        set_account(store, number, id, is_deleted);
+    }
+    world.ship().await;
+    let ids = |restored: &Restored| {
+        restored
+            .beyond
+            .accounts
+            .iter()
+            .map(|account| account.0)
+            .collect::<Vec<_>>()
+    };
+    let (restored, into) = world.restore("before", wish(Point::Lsn(point))).await.unwrap();
+    assert_eq!((restored.head.lsn, ids(&restored)), (point, vec![7, 9]));
+    assert!(restored.beyond.unread.is_empty());
+    let left = std::fs::read_to_string(into.join("deletions-to-reapply.json")).unwrap();
+    assert_eq!(left, r#"{"accounts":[7,9]}"#);
+    let (restored, into) = world.restore("between", wish(Point::Lsn(point + 1))).await.unwrap();
+    assert_eq!(ids(&restored), [9]);
+    assert!(into.join("deletions-to-reapply.json").exists());
+    let (restored, into) = world.restore("all", wish(Point::Newest)).await.unwrap();
+    assert_eq!(ids(&restored), [0; 0]);
+    assert!(!into.join("deletions-to-reapply.json").exists());
+    // A batch beyond the point that cannot be read does not stop the restore, but is told.
+    let batch = batches(&world.repository()).await.unwrap().pop().unwrap();
+    flip_a_byte(&world.file(&batch.name()));
+    let (restored, _) = world.restore("damaged", wish(Point::Lsn(point))).await.unwrap();
+    assert_eq!((ids(&restored), restored.beyond.unread.len()), (vec![], 1));
 }
 
 #[tokio::test]

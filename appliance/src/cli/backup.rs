@@ -205,6 +205,7 @@ pub async fn restore(flags: &RestoreFlags, config: &BackupConfig, out: &Output) 
             "into": flags.into, "base": plan.base.id, "lsn": restored.head.lsn, "epoch": restored.head.epoch,
             "now_at": restored.head.now_at, "frames": restored.frames, "bytes": bytes, "took_ms": took_ms,
             "mb_per_s": bytes / 1000 / took_ms.max(1), "digest": digest,
+            "deletions_to_reapply": restored.beyond.accounts.len(), "unread": restored.beyond.unread,
         }),
         View::Record,
     );
