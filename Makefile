@@ -63,8 +63,8 @@ soak: setup-test programs ## The long runs: more kills, more accounts, fuzzing f
 
 bench: setup-bench dist ## Benchmarks beside their peers; one with SCENARIO=verify-hot
 	@mkdir -p target/bench
-	$(CARGO) build --release --locked --bin generate-accounts
-	python3 tests/bench/peaks.py target/dist/seawall target/bench $(SCENARIO)
+	$(CARGO) build --profile dist --locked -p seawall-bench --bin bench
+	"$(CARGO_TARGET_DIR)/$(TARGET)/dist/bench" run --seawall target/dist/seawall --out target/bench $(SCENARIO)
 
 dist: setup ## The binary to ship: link-time optimised, stripped, checked to be static and small
 	$(CARGO) build --profile dist --locked -p seawall-appliance --bin seawall

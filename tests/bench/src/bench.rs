@@ -1,0 +1,111 @@
+//! What every scenario is given: the binary, a place to work, how long and how often.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use seawall_tests::server::Failure;
+use tempfile::TempDir;
+
+use crate::load::{Callers, Outcome, Plan, run};
+use crate::machine::{SyncTimes, sync_times};
+use crate::process::CpuMeter;
+
+/// How often a run is repeated because the loader was late.
+const VOID_MAX: usize = 3;
+
+/// One call of `bench run`.
+pub struct Bench {
+    /// The binary under measurement.
+    pub seawall: PathBuf,
+    /// Scratch directories come below here; on the disk that is measured.
+    pub work: PathBuf,
+    /// Runs of each side, interleaved.
+    pub runs: usize,
+    /// Length of a run.
+    pub span: Duration,
+    /// Files a process may open.
+    pub files_max: u64,
+}
+
+/// One measured run.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    /// Right answers a second.
+    pub rate: f64,
+    /// Processor time of the server for each call, in microseconds.
+    pub cpu_us: f64,
+    /// Median latency.
+    pub p50_us: f64,
+    /// 99th of a hundred.
+    pub p99_us: f64,
+    /// Wrong answers and errors.
+    pub failures: u64,
+    /// Expected refusals.
+    pub refused: u64,
+    /// Some of the failures.
+    pub examples: Vec<String>,
+    /// Runs thrown away because the loader was late.
+    pub voided: usize,
+    /// This one too should have been, but there is an end to trying.
+    pub void: bool,
+}
+
+impl Bench {
+    /// An empty directory that is removed when dropped.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn scratch(&self) -> Result<TempDir, Failure> {
+        std::fs::create_dir_all(&self.work)?;
+        Ok(tempfile::Builder::new().prefix("run-").tempdir_in(&self.work)?)
+    }
+
+    /// Times of `fdatasync` where the scratch directories are.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn sync_times(&self) -> Result<SyncTimes, Failure> {
+        let scratch = self.scratch()?;
+        sync_times(scratch.path())
+    }
+
+    /// Runs a plan while the processor time of `pid` and all below it is read. A run whose loader was late is done again.
+    ///
+    /// # Errors
+    /// When nothing was answered.
+    pub fn measure(&self, plan: &Plan, callers: &mut dyn Callers, pid: u32) -> Result<Figures, Failure> {
+        let mut voided = 0;
+        loop {
+            let mut meter = CpuMeter::new(pid);
+            let outcome = run(plan, callers, &mut meter)?;
+            if outcome.is_void() && voided < VOID_MAX {
+                voided += 1;
+                continue;
+            }
+            return figures(&outcome, &meter, voided);
+        }
+    }
+}
+
+fn figures(outcome: &Outcome, meter: &CpuMeter, voided: usize) -> Result<Figures, Failure> {
+    if outcome.ok == 0 {
+        return Err(format!("no right answer: {:?}", outcome.examples).into());
+    }
+    Ok(Figures {
+        rate: outcome.rate(),
+        cpu_us: meter.used_s * 1e6 / outcome.calls() as f64,
+        p50_us: outcome.latency_us(0.5),
+        p99_us: outcome.latency_us(0.99),
+        failures: outcome.failures(),
+        refused: outcome.refused,
+        examples: outcome.examples.clone(),
+        voided,
+        void: outcome.is_void(),
+    })
+}
+
+/// One figure of several runs.
+#[must_use]
+pub fn each(runs: &[Figures], of: fn(&Figures) -> f64) -> Vec<f64> {
+    runs.iter().map(of).collect()
+}

@@ -1,0 +1,164 @@
+//! Who calls: prepared requests, guests that register, sessions that refresh.
+
+use std::collections::VecDeque;
+
+use serde_json::json;
+
+use crate::load::{Answer, Callers, Next, Verdict};
+use crate::seawall::{ACCOUNTS, Player, REFRESH, Seawall, post};
+
+/// What an answer is worth to prepared requests.
+pub type Judge = fn(&Answer<'_>) -> Verdict;
+
+/// Right when the token was found valid.
+#[must_use]
+pub fn is_valid(answer: &Answer<'_>) -> Verdict {
+    worth(answer, answer.status == 200 && answer.has("\"status\":\"valid\""))
+}
+
+/// Right when the status is 200.
+#[must_use]
+pub fn is_200(answer: &Answer<'_>) -> Verdict {
+    worth(answer, answer.status == 200)
+}
+
+fn worth(answer: &Answer<'_>, right: bool) -> Verdict {
+    match answer.status {
+        _ if right => Verdict::Ok,
+        429 | 503 => Verdict::Refused,
+        _ => Verdict::Wrong,
+    }
+}
+
+/// Requests prepared as bytes, sent in turn.
+pub struct Prepared<'a> {
+    requests: &'a [Vec<u8>],
+    next: usize,
+    judge: Judge,
+}
+
+impl<'a> Prepared<'a> {
+    /// These requests; there must be one at least.
+    #[must_use]
+    pub fn new(requests: &'a [Vec<u8>], judge: Judge) -> Self {
+        Self {
+            requests,
+            next: 0,
+            judge,
+        }
+    }
+}
+
+impl Callers for Prepared<'_> {
+    fn begin(&mut self, _: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.requests[self.next]);
+        self.next = (self.next + 1) % self.requests.len();
+    }
+
+    fn answered(&mut self, _: usize, answer: &Answer<'_>, _: &mut Vec<u8>) -> (Verdict, Next) {
+        ((self.judge)(answer), Next::Done)
+    }
+}
+
+/// Guests that register, each on a device of its own.
+pub struct Guests {
+    /// The request around the number of the device, which has always ten digits.
+    before: Vec<u8>,
+    after: Vec<u8>,
+    number: u64,
+    keep: bool,
+    /// Those who registered, when they are kept.
+    pub players: Vec<Player>,
+}
+
+const DEVICE_PLACE: &str = "0123456789";
+
+impl Guests {
+    /// Guests nobody asks for again. `series` keeps the devices of several runs apart.
+    #[must_use]
+    pub fn new(seawall: &Seawall, series: u64) -> Self {
+        let request = post(ACCOUNTS, &[], &seawall.guest_body(&format!("bench-{DEVICE_PLACE}")));
+        let place = memchr::memmem::find(&request, DEVICE_PLACE.as_bytes()).unwrap_or(request.len());
+        Self {
+            before: request[..place].to_vec(),
+            after: request.get(place + DEVICE_PLACE.len()..).unwrap_or_default().to_vec(),
+            number: series * 100_000_000,
+            keep: false,
+            players: Vec::new(),
+        }
+    }
+
+    /// Guests whose tokens are wanted.
+    #[must_use]
+    pub fn keeping(seawall: &Seawall) -> Self {
+        Self {
+            keep: true,
+            ..Self::new(seawall, 90)
+        }
+    }
+}
+
+impl Callers for Guests {
+    fn begin(&mut self, _: usize, out: &mut Vec<u8>) {
+        self.number += 1;
+        out.extend_from_slice(&self.before);
+        out.extend_from_slice(format!("{:010}", self.number).as_bytes());
+        out.extend_from_slice(&self.after);
+    }
+
+    fn answered(&mut self, _: usize, answer: &Answer<'_>, _: &mut Vec<u8>) -> (Verdict, Next) {
+        let tokens = answer.field("access_token").zip(answer.field("refresh_token"));
+        if let Some((access, refresh)) = tokens.filter(|_| self.keep) {
+            self.players.push(Player {
+                access_token: access.to_owned(),
+                refresh_token: refresh.to_owned(),
+            });
+        }
+        (worth(answer, answer.status == 201 && tokens.is_some()), Next::Done)
+    }
+}
+
+/// Sessions that exchange their refresh token for the next; a token is used by one slot at a time.
+pub struct Refreshes {
+    waiting: VecDeque<String>,
+    /// The token a slot has sent, to be tried again when its connection is lost.
+    sent: Vec<String>,
+    /// How often no token was free; such a call is a wrong one.
+    pub missing: u64,
+}
+
+impl Refreshes {
+    /// Sessions of these players, over so many slots; several for each slot, so that none is used twice at once.
+    #[must_use]
+    pub fn new(players: &[Player], slots: usize) -> Self {
+        Self {
+            waiting: players.iter().map(|player| player.refresh_token.clone()).collect(),
+            sent: vec![String::new(); slots],
+            missing: 0,
+        }
+    }
+}
+
+impl Callers for Refreshes {
+    fn begin(&mut self, slot: usize, out: &mut Vec<u8>) {
+        let token = self.waiting.pop_front().unwrap_or_else(|| {
+            self.missing += 1;
+            String::new()
+        });
+        out.extend_from_slice(&post(REFRESH, &[], &json!({"refresh_token": token}).to_string()));
+        self.sent[slot] = token;
+    }
+
+    fn answered(&mut self, slot: usize, answer: &Answer<'_>, _: &mut Vec<u8>) -> (Verdict, Next) {
+        let next = answer.field("refresh_token").map(str::to_owned);
+        let right = answer.status == 200 && next.is_some();
+        self.waiting
+            .push_back(next.unwrap_or_else(|| std::mem::take(&mut self.sent[slot])));
+        (worth(answer, right), Next::Done)
+    }
+
+    fn lost(&mut self, slot: usize) -> Next {
+        self.waiting.push_back(std::mem::take(&mut self.sent[slot]));
+        Next::Done
+    }
+}

@@ -1,0 +1,515 @@
+//! The loop of the load generator.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::io;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token};
+use rustls::HandshakeKind;
+
+use super::connection::{Connection, Filled};
+use super::schedule::Schedule;
+use super::wire::{Answer, Parsed};
+use super::{Arrival, Callers, Life, Meter, Next, Outcome, Plan, Verdict};
+
+/// Events taken from the system at once.
+const EVENTS_MAX: usize = 512;
+/// Longest wait for an event, so that the end of the run is seen.
+const WAIT_MAX: Duration = Duration::from_millis(20);
+/// Connections of a run that begin at once before answers are looked at; fewer than any server's backlog.
+const OPEN_BURST: usize = 64;
+/// Calls of a run with a fixed number of them that may be out at once; fewer than any server's handshakes at once.
+const OUT_MAX: usize = 256;
+
+/// The place of a connection and of the caller that uses it.
+#[derive(Default)]
+struct Slot {
+    connection: Option<Connection>,
+    /// Which connection of this slot events belong to; late events of a closed one are dropped with its descriptor.
+    busy: bool,
+    waits_for_answer: bool,
+    /// From when the latency of the request that is out counts.
+    since: Option<Instant>,
+    handshake_seen: bool,
+}
+
+struct Engine<'a> {
+    plan: &'a Plan,
+    callers: &'a mut dyn Callers,
+    meter: &'a mut dyn Meter,
+    poll: Poll,
+    slots: Vec<Slot>,
+    /// First in, first out: an open loop uses all connections in turn.
+    free: VecDeque<usize>,
+    /// Intended times that found no free slot.
+    due: VecDeque<Instant>,
+    wakes: BinaryHeap<Reverse<(Instant, usize)>>,
+    begun: u64,
+    out: Vec<u8>,
+    outcome: Outcome,
+    start: Instant,
+    measure_from: Instant,
+    measured_to: Instant,
+    measuring: bool,
+}
+
+/// Runs a plan to its end.
+///
+/// # Errors
+/// When the system gives no poll, or not one connection could be opened.
+pub fn run(plan: &Plan, callers: &mut dyn Callers, meter: &mut dyn Meter) -> io::Result<Outcome> {
+    hold(plan, callers, meter).map(|(outcome, _)| outcome)
+}
+
+/// The same, and the connections stay open until what is answered is dropped.
+///
+/// # Errors
+/// As [`run`].
+pub fn hold(plan: &Plan, callers: &mut dyn Callers, meter: &mut dyn Meter) -> io::Result<(Outcome, Held)> {
+    let now = Instant::now();
+    let mut engine = Engine {
+        plan,
+        callers,
+        meter,
+        poll: Poll::new()?,
+        slots: (0..plan.connections).map(|_| Slot::default()).collect(),
+        free: (0..plan.connections).collect(),
+        due: VecDeque::new(),
+        wakes: BinaryHeap::new(),
+        begun: 0,
+        out: Vec::new(),
+        outcome: Outcome::new(),
+        start: now,
+        measure_from: now,
+        measured_to: now,
+        measuring: false,
+    };
+    engine.go()?;
+    let connections = engine.slots.into_iter().filter_map(|slot| slot.connection).collect();
+    Ok((engine.outcome, Held { connections }))
+}
+
+/// Open connections that do nothing.
+pub struct Held {
+    connections: Vec<Connection>,
+}
+
+impl Held {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.connections.len()
+    }
+}
+
+impl Engine<'_> {
+    fn go(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        if self.plan.life == Life::Kept && self.plan.calls_max == 0 {
+            self.connect_all(&mut events)?;
+        }
+        let start = Instant::now();
+        self.start = start;
+        self.measure_from = start + self.plan.warm_up;
+        let end = self.measure_from + self.plan.span;
+        let mut schedule = Schedule::new(self.plan.arrival);
+        let mut next_at = schedule.as_mut().and_then(Iterator::next).map(|at| start + at);
+        let is_open = next_at.is_some();
+        let mut last_call = end + self.plan.patience;
+        loop {
+            let now = Instant::now();
+            if !self.measuring && now >= self.measure_from && now < end {
+                self.measuring = true;
+                self.meter.begin();
+            }
+            // Calls begin until the end or the last call; then their answers are waited for.
+            let begins = now < end && !self.is_full();
+            if let Some(schedule) = &mut schedule {
+                self.note_due(now, end, schedule, &mut next_at);
+            }
+            if begins {
+                self.begin_due(now);
+            } else {
+                last_call = last_call.min(now + self.plan.patience);
+                let waits_on = (is_open && !self.due.is_empty()) || self.out_count() > 0;
+                let patient = is_open || self.is_full();
+                if !patient || !waits_on || now >= last_call {
+                    break;
+                }
+                if is_open {
+                    self.serve_queue();
+                }
+            }
+            self.wake(now);
+            let timeout = self.timeout(is_open, now, end);
+            self.turn(&mut events, Some(timeout))?;
+        }
+        self.finish();
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.plan.calls_max > 0 && self.begun >= self.plan.calls_max
+    }
+
+    fn out_count(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// An open loop never sleeps: the kernel would wake it late. Its core is its own.
+    fn timeout(&self, is_open: bool, now: Instant, end: Instant) -> Duration {
+        let may_begin = !self.free.is_empty() && !self.is_full() && self.out_count() < OUT_MAX;
+        if is_open || may_begin {
+            return Duration::ZERO;
+        }
+        let until = self
+            .wakes
+            .peek()
+            .map_or(WAIT_MAX, |Reverse((at, _))| at.saturating_duration_since(now));
+        let to_mark = if self.measuring { end } else { self.measure_from };
+        until
+            .min(WAIT_MAX)
+            .min(to_mark.saturating_duration_since(now).max(Duration::from_millis(1)))
+    }
+
+    fn connect_all(&mut self, events: &mut Events) -> io::Result<()> {
+        for slot in 0..self.slots.len() {
+            if let Err(error) = self.connect(slot) {
+                self.outcome.errors += 1;
+                self.outcome.example(|| format!("connect: {error}"));
+            }
+            if slot % OPEN_BURST == OPEN_BURST - 1 {
+                self.turn(events, Some(Duration::from_millis(5)))?;
+            }
+        }
+        if self.slots.iter().any(|slot| slot.connection.is_some()) {
+            return Ok(());
+        }
+        Err(io::Error::other(self.outcome.examples.join("; ")))
+    }
+
+    fn connect(&mut self, slot: usize) -> io::Result<()> {
+        let mut connection = Connection::open(&self.plan.target, self.outcome.opened)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll
+            .registry()
+            .register(&mut connection.stream, Token(slot), interest)?;
+        self.outcome.opened += 1;
+        let place = &mut self.slots[slot];
+        place.connection = Some(connection);
+        place.handshake_seen = false;
+        Ok(())
+    }
+
+    /// Notes the calls whose intended time has come, all of them, however late this loop is.
+    fn note_due(&mut self, now: Instant, end: Instant, schedule: &mut Schedule, next_at: &mut Option<Instant>) {
+        while let Some(at) = *next_at
+            && at <= now
+        {
+            if at >= self.measure_from {
+                self.outcome.late.saturating_record(nanos(now - at));
+            }
+            self.due.push_back(at);
+            *next_at = schedule.next().map(|after| self.start + after).filter(|at| *at < end);
+        }
+    }
+
+    /// Begins what may begin now.
+    fn begin_due(&mut self, now: Instant) {
+        if !matches!(self.plan.arrival, Arrival::Closed) {
+            return self.serve_queue();
+        }
+        // Every free slot, but not more connections at once than a backlog holds.
+        for _ in 0..OPEN_BURST {
+            if self.is_full() || self.plan.calls_max > 0 && self.out_count() >= OUT_MAX {
+                break;
+            }
+            let Some(slot) = self.free.pop_front() else { break };
+            self.begin(slot, now);
+        }
+    }
+
+    /// Gives free slots to calls whose time has come.
+    fn serve_queue(&mut self) {
+        while !self.due.is_empty() {
+            let Some(slot) = self.free.pop_front() else { break };
+            let Some(at) = self.due.pop_front() else { break };
+            self.begin(slot, at);
+        }
+    }
+
+    fn begin(&mut self, slot: usize, since: Instant) {
+        self.begun += 1;
+        let place = &mut self.slots[slot];
+        place.busy = true;
+        place.since = Some(since);
+        if self.plan.life == Life::Handshake {
+            place.waits_for_answer = true;
+            if let Err(error) = self.connect(slot) {
+                self.lost(slot, &error);
+            }
+            return;
+        }
+        self.out.clear();
+        self.callers.begin(slot, &mut self.out);
+        self.send(slot);
+    }
+
+    /// Sends what a caller wrote, on a connection that is opened when there is none.
+    fn send(&mut self, slot: usize) {
+        self.slots[slot].waits_for_answer = true;
+        if self.slots[slot].connection.is_none()
+            && let Err(error) = self.connect(slot)
+        {
+            return self.lost(slot, &error);
+        }
+        if let Some(connection) = &mut self.slots[slot].connection
+            && let Err(error) = connection.send(&self.out)
+        {
+            self.lost(slot, &error);
+        }
+    }
+
+    fn wake(&mut self, now: Instant) {
+        while let Some(Reverse((at, slot))) = self.wakes.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.wakes.pop();
+            self.slots[slot].since = Some(at);
+            self.out.clear();
+            self.callers.resume(slot, &mut self.out);
+            self.send(slot);
+        }
+    }
+
+    /// Waits for events and deals with them.
+    fn turn(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        for event in events.iter() {
+            let slot = event.token().0;
+            let Some(connection) = &mut self.slots[slot].connection else {
+                continue;
+            };
+            let mut step = match connection.trouble() {
+                Some(error) if event.is_error() => Err(error),
+                _ => Ok(Filled::Open),
+            };
+            if step.is_ok() && event.is_writable() {
+                step = connection.flush().map(|()| Filled::Open);
+            }
+            if step.is_ok() && event.is_readable() {
+                step = connection.fill();
+            }
+            self.note_handshake(slot);
+            self.take_answers(slot);
+            match step {
+                Ok(Filled::Open) => {}
+                Ok(Filled::Ended) => self.ended(slot),
+                Err(error) => self.lost(slot, &error),
+            }
+        }
+        Ok(())
+    }
+
+    fn note_handshake(&mut self, slot: usize) {
+        let place = &mut self.slots[slot];
+        if place.handshake_seen || self.plan.target.tls.is_none() {
+            return;
+        }
+        let Some(kind) = place.connection.as_ref().and_then(Connection::handshake) else {
+            return;
+        };
+        place.handshake_seen = true;
+        let counted = self.measuring || self.plan.calls_max > 0;
+        match kind {
+            _ if !counted => {}
+            HandshakeKind::Resumed => self.outcome.handshakes.resumed += 1,
+            _ => self.outcome.handshakes.full += 1,
+        }
+        if self.plan.life == Life::Handshake && self.slots[slot].busy {
+            self.count(slot, Verdict::Ok);
+            self.release(slot);
+        }
+    }
+
+    fn take_answers(&mut self, slot: usize) {
+        loop {
+            let place = &mut self.slots[slot];
+            let Some(connection) = &place.connection else { return };
+            let (verdict, next, length, closes, sample) = match connection.parsed() {
+                Parsed::Partial => return,
+                Parsed::Bad(why) => return self.lost(slot, &io::Error::other(why)),
+                Parsed::Whole(answer, _) if !place.waits_for_answer => {
+                    let error = io::Error::other(format!("an answer nobody asked for: {}", answer.sample()));
+                    return self.lost(slot, &error);
+                }
+                Parsed::Whole(answer, length) => {
+                    self.out.clear();
+                    let (verdict, next) = self.callers.answered(slot, &answer, &mut self.out);
+                    let wrong = verdict == Verdict::Wrong;
+                    let sample: Option<String> = wrong.then(|| Answer::sample(&answer));
+                    (verdict, next, length, answer.closes(), sample)
+                }
+            };
+            if let Some(sample) = sample {
+                self.outcome.example(|| sample);
+            }
+            self.count(slot, verdict);
+            let place = &mut self.slots[slot];
+            place.waits_for_answer = false;
+            if closes {
+                place.connection = None;
+            } else if let Some(connection) = &mut place.connection {
+                connection.take(length);
+            }
+            self.follow(slot, next);
+        }
+    }
+
+    /// Does what a caller said it does next.
+    fn follow(&mut self, slot: usize, next: Next) {
+        match next {
+            Next::Done => self.release(slot),
+            Next::Send => {
+                self.slots[slot].since = Some(Instant::now());
+                self.send(slot);
+            }
+            Next::Wait(span) => self.wakes.push(Reverse((Instant::now() + span, slot))),
+        }
+    }
+
+    /// The caller on this slot is done. A closed loop begins the next one at once, past the free list, for its speed.
+    fn release(&mut self, slot: usize) {
+        let place = &mut self.slots[slot];
+        place.busy = false;
+        place.waits_for_answer = false;
+        if self.plan.life != Life::Kept {
+            place.connection = None;
+        }
+        let now = Instant::now();
+        let at_once = matches!(self.plan.arrival, Arrival::Closed)
+            && self.plan.life == Life::Kept
+            && self.plan.calls_max == 0
+            && now < self.start + self.plan.warm_up + self.plan.span;
+        if at_once {
+            self.begin(slot, now);
+        } else {
+            self.free.push_back(slot);
+        }
+    }
+
+    /// Counts a call that ended now.
+    fn count(&mut self, slot: usize, verdict: Verdict) {
+        let now = Instant::now();
+        let Some(since) = self.slots[slot].since else { return };
+        // Open loop: by the intended time. Closed loop: by the time of the answer, for that is what a rate counts.
+        let counted = match self.plan.arrival {
+            Arrival::Closed => self.measuring && now <= self.measure_from + self.plan.span + self.grace(),
+            Arrival::Constant(_) | Arrival::Poisson { .. } => since >= self.measure_from,
+        };
+        if !counted {
+            return;
+        }
+        self.measured_to = now;
+        match verdict {
+            Verdict::Ok => {
+                self.outcome.ok += 1;
+                self.outcome.latency.saturating_record(nanos(now - since));
+            }
+            Verdict::Refused => self.outcome.refused += 1,
+            Verdict::Wrong => self.outcome.wrong += 1,
+        }
+    }
+
+    /// With a number of calls the last ones count however late they are.
+    fn grace(&self) -> Duration {
+        if self.plan.calls_max > 0 {
+            self.plan.patience
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// The server closed: harmless between calls, a failure inside one.
+    fn ended(&mut self, slot: usize) {
+        if self.slots[slot].waits_for_answer {
+            return self.lost(slot, &io::Error::other("the server closed the connection"));
+        }
+        self.slots[slot].connection = None;
+    }
+
+    fn lost(&mut self, slot: usize, error: &io::Error) {
+        let place = &mut self.slots[slot];
+        place.connection = None;
+        if !place.busy {
+            return;
+        }
+        if place.waits_for_answer {
+            place.waits_for_answer = false;
+            if self.measuring || self.plan.calls_max > 0 {
+                self.outcome.errors += 1;
+                self.outcome.example(|| format!("lost: {error}"));
+            }
+        }
+        let next = if self.plan.life == Life::Handshake {
+            Next::Done
+        } else {
+            self.callers.lost(slot)
+        };
+        match next {
+            // Not at once: whoever refuses connections would be asked without end in one turn of the loop.
+            Next::Done => {
+                place_free(&mut self.slots[slot]);
+                self.free.push_back(slot);
+            }
+            Next::Send | Next::Wait(_) => {
+                let pause = if let Next::Wait(span) = next {
+                    span
+                } else {
+                    Duration::ZERO
+                };
+                self.wakes.push(Reverse((Instant::now() + pause, slot)));
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        if self.measuring {
+            self.meter.end();
+        }
+        // What was asked for and never answered is a failure of an open loop; a closed one is cut off anywhere.
+        if !matches!(self.plan.arrival, Arrival::Closed) || self.is_full() {
+            let from = self.measure_from;
+            let unanswered = self
+                .slots
+                .iter()
+                .filter(|slot| slot.busy && slot.since.is_some_and(|at| at >= from));
+            let missing = unanswered.count() + self.due.iter().filter(|at| **at >= from).count();
+            self.outcome.errors += missing as u64;
+            if missing > 0 {
+                self.outcome.example(|| format!("{missing} calls were never answered"));
+            }
+        }
+        let end = self.measure_from + self.plan.span;
+        let to = match self.plan.arrival {
+            Arrival::Closed if self.plan.calls_max == 0 => end,
+            _ => self.measured_to.max(self.measure_from),
+        };
+        self.outcome.elapsed = to.saturating_duration_since(self.measure_from);
+    }
+}
+
+fn place_free(slot: &mut Slot) {
+    slot.busy = false;
+    slot.since = None;
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}

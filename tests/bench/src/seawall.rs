@@ -1,0 +1,247 @@
+//! The server under measurement, and the requests it is asked.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use seawall_tests::server::{Client, Failure, Launch, Server, Started, sign};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::bench::Bench;
+use crate::calls::Guests;
+use crate::load::{NoMeter, Plan, Target, TlsClient, run};
+use crate::machine::SERVER_CPU;
+
+/// Path of a token check.
+pub const VERIFY: &str = "/server/v1/sessions/verify";
+/// Path of many token checks at once.
+pub const VERIFY_BATCH: &str = "/server/v1/sessions/verify-batch";
+/// Path of a registration.
+pub const ACCOUNTS: &str = "/sdk/v1/accounts";
+/// Path of a login.
+pub const SESSIONS: &str = "/sdk/v1/sessions";
+/// Path of a refresh.
+pub const REFRESH: &str = "/sdk/v1/sessions/refresh";
+/// Connections that make players for a run.
+const MAKING_CONNECTIONS: usize = 64;
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// The real binary on the server's CPU, with a data directory of its own; killed and removed when dropped.
+pub struct Seawall {
+    server: Option<Server>,
+    launch: Launch,
+    folder: TempDir,
+    /// Address without TLS.
+    pub plain: SocketAddr,
+    /// Address with TLS.
+    pub tls: SocketAddr,
+}
+
+/// The tokens of a player.
+#[derive(Debug, Clone)]
+pub struct Player {
+    /// Shown to game servers.
+    pub access_token: String,
+    /// Exchanged for the next pair.
+    pub refresh_token: String,
+}
+
+impl Seawall {
+    /// A server on an empty directory, with settings `path=value`.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start(bench: &Bench, settings: &[&str]) -> Result<Self, Failure> {
+        let folder = bench.scratch()?;
+        let mut arguments: Vec<String> = Vec::new();
+        for setting in settings {
+            arguments.extend(["--set".to_owned(), (*setting).to_owned()]);
+        }
+        let launch = Launch {
+            binary: bench.seawall.clone(),
+            wrapper: ["taskset", "-c", &SERVER_CPU.to_string()].map(str::to_owned).to_vec(),
+            env: Vec::new(),
+            arguments,
+            log: Some(folder.path().join("log")),
+        };
+        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut seawall = Self {
+            server: None,
+            launch,
+            folder,
+            plain: unknown,
+            tls: unknown,
+        };
+        seawall.go()?;
+        Ok(seawall)
+    }
+
+    fn go(&mut self) -> Result<(), Failure> {
+        let server = match self.launch.start(&self.data())? {
+            Started::Up(server) => server,
+            Started::Ended { code, log } => return Err(format!("the server ended with {code:?}: {log}").into()),
+        };
+        self.plain = address(server.fact("plain_url"))?;
+        self.tls = address(server.fact("sdk_url"))?;
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// Stops it in order and, after `between` had the directory to itself, starts it again on the same data.
+    ///
+    /// # Errors
+    /// When it does not stop in time or does not start.
+    pub fn restart(&mut self, between: impl FnOnce(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
+        if let Some(server) = self.server.take() {
+            server.stop(STOP_MAX)?;
+        }
+        between(&self.data())?;
+        self.go()
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.server.as_ref().map_or(0, Server::pid)
+    }
+
+    /// A text of what it said when it was ready.
+    #[must_use]
+    pub fn fact(&self, name: &str) -> String {
+        self.server
+            .as_ref()
+            .map(|server| server.fact(name).to_owned())
+            .unwrap_or_default()
+    }
+
+    /// A slow client for what need not be fast.
+    ///
+    /// # Errors
+    /// When the server is down.
+    pub fn client(&self) -> Result<Client, Failure> {
+        Ok(self.server.as_ref().ok_or("the server is down")?.client())
+    }
+
+    /// Plain HTTP to it.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target::plain(self.plain)
+    }
+
+    /// TLS to it, HTTP/1.
+    #[must_use]
+    pub fn tls_target(&self, tickets: bool) -> Target {
+        Target {
+            tls: Some(TlsClient::new(b"http/1.1", tickets)),
+            ..Target::plain(self.tls)
+        }
+    }
+
+    /// Fresh guests.
+    ///
+    /// # Errors
+    /// When one of them was not registered.
+    pub fn players(&self, count: usize) -> Result<Vec<Player>, Failure> {
+        let mut guests = Guests::keeping(self);
+        let connections = MAKING_CONNECTIONS.min(count.max(1));
+        let outcome = run(
+            &Plan::exactly(self.target(), connections, count as u64),
+            &mut guests,
+            &mut NoMeter,
+        )?;
+        if outcome.failures() + outcome.refused > 0 {
+            return Err(format!("guests were not registered: {:?}", outcome.examples).into());
+        }
+        Ok(guests.players)
+    }
+
+    /// Body of a guest's registration on a device.
+    #[must_use]
+    pub fn guest_body(&self, install_id: &str) -> String {
+        let body = json!({"game_id": self.fact("game_id"), "credential": {"kind": "guest"}, "client": self.device(install_id)});
+        body.to_string()
+    }
+
+    /// The `client` object of a device.
+    #[must_use]
+    pub fn device(&self, install_id: &str) -> serde_json::Value {
+        json!({"package_id": self.fact("package_id"), "os": "android", "device": {"install_id": install_id}})
+    }
+
+    /// A signed call as bytes; good for 300 seconds.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn signed(&self, path: &str, body: &str) -> Result<Vec<u8>, Failure> {
+        let headers = self.signature(path, body)?;
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Ok(post(path, &headers, body))
+    }
+
+    /// The headers that sign a call.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn signature(&self, path: &str, body: &str) -> Result<[(&'static str, String); 4], Failure> {
+        let timestamp = UNIX_EPOCH.elapsed()?.as_secs().to_string();
+        // A check changes nothing, so its nonce may come again.
+        let nonce = "bench-0123456789abcdef";
+        let signature = sign(&self.fact("secret"), "POST", path, &timestamp, nonce, body.as_bytes())?;
+        Ok([
+            ("seawall-key-id", self.fact("key_id")),
+            ("seawall-timestamp", timestamp),
+            ("seawall-nonce", nonce.to_owned()),
+            ("seawall-signature", signature),
+        ])
+    }
+
+    /// A signed check of each player's token.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn verifies(&self, players: &[Player]) -> Result<Vec<Vec<u8>>, Failure> {
+        let checks = players.iter().map(|player| {
+            let body = json!({"token": player.access_token}).to_string();
+            self.signed(VERIFY, &body)
+        });
+        checks.collect()
+    }
+}
+
+impl Drop for Seawall {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            let _ = server.stop(STOP_MAX);
+        }
+    }
+}
+
+/// A POST with a JSON body as bytes.
+#[must_use]
+pub fn post(path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
+    let mut text = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in headers {
+        text.push_str(name);
+        text.push_str(": ");
+        text.push_str(value);
+        text.push_str("\r\n");
+    }
+    text.push_str("\r\n");
+    text.push_str(body);
+    text.into_bytes()
+}
+
+fn address(url: &str) -> Result<SocketAddr, Failure> {
+    let address = url.split("://").nth(1).unwrap_or_default().trim_end_matches('/');
+    Ok(address.parse().map_err(|e| format!("`{url}` is no address: {e}"))?)
+}
