@@ -3,7 +3,7 @@
 //! `bench run` measures scenarios ([`scenario`]) with the load generator ([`load`]) and writes the report ([`report`]); `bench list`
 //! names them. `bench part …` is what this program starts of itself on the server's CPU: peers that are a few lines of Rust.
 
-#![expect(dead_code, reason = "more scenarios follow")]
+#![expect(dead_code, unused_imports, reason = "more scenarios follow")]
 
 mod bench;
 mod calls;

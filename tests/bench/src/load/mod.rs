@@ -59,7 +59,7 @@ impl Target {
 
     /// The same target called from this many loopback addresses.
     #[must_use]
-    pub fn from_sources(self, sources: u8) -> Self {
+    pub fn with_sources(self, sources: u8) -> Self {
         Self { sources, ..self }
     }
 }

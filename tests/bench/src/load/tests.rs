@@ -131,7 +131,7 @@ fn answers_are_classified_and_lost_connections_counted() {
 #[test]
 fn connections_that_serve_one_call_are_opened_for_each() {
     let address = fake(|_| ANSWER.to_vec());
-    let plan = Plan::exactly(Target::plain(address).from_sources(3), 8, 100).with_life(Life::PerCall);
+    let plan = Plan::exactly(Target::plain(address).with_sources(3), 8, 100).with_life(Life::PerCall);
     let outcome = run(&plan, &mut Get, &mut NoMeter).unwrap();
     assert_eq!((outcome.ok, outcome.opened, outcome.failures()), (100, 100, 0));
 }
