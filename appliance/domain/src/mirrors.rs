@@ -120,7 +120,9 @@ impl Mirrors {
         self.set.catalogue.load()
     }
 
-    pub(crate) fn revocations(&self) -> &RevocationMirror {
+    /// What verify asks whether a session was revoked.
+    #[must_use]
+    pub fn revocations(&self) -> &RevocationMirror {
         &self.set.revocations
     }
 

@@ -25,6 +25,8 @@ pub struct Bench {
     pub span: Duration,
     /// Files a process may open.
     pub files_max: u64,
+    /// CPUs of the machine.
+    pub cores: usize,
 }
 
 /// One measured run.
@@ -69,6 +71,27 @@ impl Bench {
         sync_times(scratch.path())
     }
 
+    /// Runs something between two measurements of the disk; the mean of both, for the figures that came of it.
+    ///
+    /// # Errors
+    /// Its own, and the file system's.
+    pub fn between_syncs<T>(&self, work: impl FnOnce() -> Result<T, Failure>) -> Result<(T, SyncTimes), Failure> {
+        let before = self.sync_times()?;
+        let done = work()?;
+        let after = self.sync_times()?;
+        let mean = SyncTimes {
+            p50_us: (before.p50_us + after.p50_us) / 2.0,
+            p99_us: (before.p99_us + after.p99_us) / 2.0,
+        };
+        Ok((done, mean))
+    }
+
+    /// A list of all CPUs, as `taskset` takes it.
+    #[must_use]
+    pub fn all_cpus(&self) -> String {
+        format!("0-{}", self.cores.saturating_sub(1))
+    }
+
     /// Runs a plan while the processor time of `pid` and all below it is read. A run whose loader was late is done again.
     ///
     /// # Errors
@@ -87,7 +110,11 @@ impl Bench {
     }
 }
 
-fn figures(outcome: &Outcome, meter: &CpuMeter, voided: usize) -> Result<Figures, Failure> {
+/// The figures of a run.
+///
+/// # Errors
+/// When nothing was answered.
+pub fn figures(outcome: &Outcome, meter: &CpuMeter, voided: usize) -> Result<Figures, Failure> {
     if outcome.ok == 0 {
         return Err(format!("no right answer: {:?}", outcome.examples).into());
     }

@@ -3,12 +3,12 @@
 //! `bench run` measures scenarios ([`scenario`]) with the load generator ([`load`]) and writes the report ([`report`]); `bench list`
 //! names them. `bench part …` is what this program starts of itself on the server's CPU: peers that are a few lines of Rust.
 
-#![expect(dead_code, unused_imports, reason = "more scenarios follow")]
-
 mod bench;
+mod buckets;
 mod calls;
 mod load;
 mod machine;
+mod part;
 mod peer;
 mod process;
 mod report;
@@ -42,7 +42,7 @@ enum Verb {
     List,
     /// A peer, started by the bench itself.
     #[command(hide = true, subcommand)]
-    Part(Part),
+    Part(part::Part),
 }
 
 #[derive(Args)]
@@ -66,17 +66,6 @@ struct Run {
     seconds: f64,
 }
 
-#[derive(Subcommand)]
-enum Part {
-    /// A bare hyper handler with the cryptography of a token check.
-    Hyper {
-        /// Secret of the server key.
-        secret: String,
-        /// Bytes of an answer.
-        answer_bytes: usize,
-    },
-}
-
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Run(options) => run(&options),
@@ -86,7 +75,7 @@ fn main() -> ExitCode {
             }
             Ok(true)
         }
-        Verb::Part(part) => run_part(part).map(|()| true),
+        Verb::Part(part) => part::run(part).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -95,12 +84,6 @@ fn main() -> ExitCode {
             eprintln!("bench: {error}");
             ExitCode::from(2)
         }
-    }
-}
-
-fn run_part(part: Part) -> Result<(), Failure> {
-    match part {
-        Part::Hyper { secret, answer_bytes } => peer::hyper::serve(&secret, answer_bytes),
     }
 }
 
@@ -114,6 +97,7 @@ fn run(options: &Run) -> Result<bool, Failure> {
         eprintln!("bench: {disturbed}; the figures are those of a shared machine");
         head.machine = format!("{}; {disturbed}", head.machine);
     }
+    let cores = std::thread::available_parallelism()?.get();
     machine::pin(LOADER_CPU)?;
     let bench = Bench {
         seawall: std::path::absolute(&options.seawall)?,
@@ -121,6 +105,7 @@ fn run(options: &Run) -> Result<bool, Failure> {
         runs: options.runs.max(1),
         span: Duration::from_secs_f64(options.seconds),
         files_max: machine::raise_file_limit(),
+        cores,
     };
     let (mut rows, mut whole) = (Vec::new(), true);
     for scenario in chosen {

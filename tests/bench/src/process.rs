@@ -26,7 +26,7 @@ impl Process {
     /// # Errors
     /// When it cannot be started.
     pub fn start(program: &str, arguments: &[String]) -> Result<Self, Failure> {
-        Self::spawn(&mut pinned(SERVER_CPU, program, arguments), Stdio::null())
+        Self::spawn(&mut pinned(&SERVER_CPU.to_string(), program, arguments), Stdio::null())
     }
 
     /// Starts a part of this very program (`bench part …`) on the server's CPU and reads the line it prints when it is ready.
@@ -36,7 +36,7 @@ impl Process {
     pub fn part(arguments: &[String]) -> Result<(Self, String), Failure> {
         let own = own_path()?;
         let arguments = [&["part".to_owned()], arguments].concat();
-        let mut process = Self::spawn(&mut pinned(SERVER_CPU, &own, &arguments), Stdio::piped())?;
+        let mut process = Self::spawn(&mut pinned(&SERVER_CPU.to_string(), &own, &arguments), Stdio::piped())?;
         let stdout = process.child.stdout.take().ok_or("no stdout")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
@@ -89,20 +89,20 @@ pub fn own_path() -> Result<String, Failure> {
     Ok(std::env::current_exe()?.display().to_string())
 }
 
-/// A command on one CPU.
+/// A command on some CPUs, a list as `taskset` takes it.
 #[must_use]
-pub fn pinned(cpu: usize, program: &str, arguments: &[String]) -> Command {
+pub fn pinned(cpus: &str, program: &str, arguments: &[String]) -> Command {
     let mut command = Command::new("taskset");
-    command.arg("-c").arg(cpu.to_string()).arg(program).args(arguments);
+    command.arg("-c").arg(cpus).arg(program).args(arguments);
     command
 }
 
-/// Runs a command on one CPU to its end; what it printed.
+/// Runs a command on some CPUs to its end; what it printed.
 ///
 /// # Errors
 /// When it fails, with what it said.
-pub fn output(cpu: usize, program: &str, arguments: &[String]) -> Result<String, Failure> {
-    let output = pinned(cpu, program, arguments).stdin(Stdio::null()).output()?;
+pub fn output(cpus: &str, program: &str, arguments: &[String]) -> Result<String, Failure> {
+    let output = pinned(cpus, program, arguments).stdin(Stdio::null()).output()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         return Err(format!("{program} {arguments:?} failed: {said}").into());
@@ -110,14 +110,23 @@ pub fn output(cpu: usize, program: &str, arguments: &[String]) -> Result<String,
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Runs a part of this program on the server's CPU to its end; the figures it printed as one line of JSON.
+/// Runs a part of this program on some CPUs to its end; the figures it printed as one line of JSON.
 ///
 /// # Errors
 /// When it fails, or prints no JSON.
-pub fn part_figures(arguments: &[String]) -> Result<serde_json::Value, Failure> {
+pub fn part_figures(cpus: &str, arguments: &[String]) -> Result<serde_json::Value, Failure> {
     let arguments = [&["part".to_owned()], arguments].concat();
-    let text = output(SERVER_CPU, &own_path()?, &arguments)?;
+    let text = output(cpus, &own_path()?, &arguments)?;
     Ok(serde_json::from_str(text.trim()).map_err(|e| format!("{arguments:?} printed `{text}`: {e}"))?)
+}
+
+/// A number of the figures of a part.
+///
+/// # Errors
+/// When it is not there.
+pub fn figure(figures: &serde_json::Value, name: &str) -> Result<f64, Failure> {
+    let number = figures.get(name).and_then(serde_json::Value::as_f64);
+    number.ok_or_else(|| format!("no figure `{name}` in {figures}").into())
 }
 
 /// A process and all below it.

@@ -1,6 +1,7 @@
 //! The server under measurement, and the requests it is asked.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -9,6 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::bench::Bench;
+use crate::buckets::Buckets;
 use crate::calls::Guests;
 use crate::load::{NoMeter, Plan, Target, TlsClient, run};
 use crate::machine::SERVER_CPU;
@@ -119,6 +121,20 @@ impl Seawall {
             .as_ref()
             .map(|server| server.fact(name).to_owned())
             .unwrap_or_default()
+    }
+
+    /// The durations of the store's synced commits so far.
+    ///
+    /// # Errors
+    /// When the metrics cannot be read.
+    pub fn syncs(&self) -> Result<Buckets, Failure> {
+        let address = address(&self.fact("ops_url"))?;
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(STOP_MAX))?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Buckets::parse(&text, "seawall_store_sync_seconds").ok_or_else(|| "no such metric".into())
     }
 
     /// A slow client for what need not be fast.

@@ -11,6 +11,7 @@
 mod connection;
 mod engine;
 mod schedule;
+mod streams;
 mod tls;
 mod wire;
 
@@ -22,7 +23,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-pub use engine::{Held, hold, run};
+pub use engine::{hold, run};
+pub use streams::{StreamPlan, run_streams};
 pub use tls::TlsClient;
 pub use wire::Answer;
 
@@ -167,6 +169,13 @@ pub enum Verdict {
 
 /// What a caller does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "clients with a behaviour of their own are tested, and no scenario has them yet"
+    )
+)]
 pub enum Next {
     /// Its call or sequence is over; the connection is free.
     Done,

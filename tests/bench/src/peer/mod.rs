@@ -3,6 +3,7 @@
 pub mod hyper;
 pub mod nginx;
 pub mod redis;
+pub mod wrk;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};

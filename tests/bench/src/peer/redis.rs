@@ -96,7 +96,11 @@ impl Redis {
             "1000000",
             "--csv",
         ];
-        let text = output(LOADER_CPU, "redis-benchmark", &arguments.map(str::to_owned))?;
+        let text = output(
+            &LOADER_CPU.to_string(),
+            "redis-benchmark",
+            &arguments.map(str::to_owned),
+        )?;
         rate(&text).ok_or_else(|| format!("redis-benchmark printed no rate: {text}").into())
     }
 }

@@ -1,6 +1,18 @@
 //! The list of scenarios. Each stands in a file of its own, can be run alone, and runs interleaved with its peer.
 
+mod durable;
+mod generator_check;
+mod guest_registration;
+mod idle_connections;
+mod login_cold;
+mod refresh;
+mod segment_log;
+mod tls_handshake;
+mod verify_batch;
 mod verify_hot;
+mod verify_new_connection;
+mod verify_open_loop;
+mod verify_revocations;
 
 use seawall_tests::server::Failure;
 
@@ -20,4 +32,17 @@ pub struct Scenario {
 }
 
 /// All of them, in the order of a whole run.
-pub const SCENARIOS: &[Scenario] = &[verify_hot::SCENARIO];
+pub const SCENARIOS: &[Scenario] = &[
+    generator_check::SCENARIO,
+    verify_hot::SCENARIO,
+    verify_open_loop::SCENARIO,
+    verify_new_connection::SCENARIO,
+    verify_batch::SCENARIO,
+    verify_revocations::SCENARIO,
+    tls_handshake::SCENARIO,
+    guest_registration::SCENARIO,
+    refresh::SCENARIO,
+    login_cold::SCENARIO,
+    idle_connections::SCENARIO,
+    segment_log::SCENARIO,
+];

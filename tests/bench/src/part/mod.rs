@@ -1,0 +1,97 @@
+//! What this program starts of itself, pinned: peers and measurements in process that are a few lines of Rust. Each prints one line,
+//! an address or figures as JSON.
+
+mod argon2;
+mod disk;
+mod revocations;
+mod segment;
+mod store;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use seawall_tests::server::Failure;
+
+use crate::peer::hyper;
+
+/// A part.
+#[derive(Subcommand)]
+pub enum Part {
+    /// A bare hyper handler with the cryptography of a token check.
+    Hyper {
+        /// Secret of the server key.
+        secret: String,
+        /// Bytes of an answer.
+        answer_bytes: usize,
+    },
+    /// Password hashes in a loop on one thread.
+    Argon2 {
+        /// For so long.
+        seconds: f64,
+    },
+    /// The store alone with the rows of an operation.
+    Store {
+        /// Which rows.
+        operation: store::Operation,
+        /// Where, an empty directory.
+        dir: PathBuf,
+        /// For so long.
+        seconds: f64,
+        /// Writes kept waiting.
+        in_flight: usize,
+    },
+    /// Token checks in process with so many revocations held.
+    Revocations {
+        /// How many.
+        held: u64,
+    },
+    /// Appends to a segment log.
+    Segment {
+        /// Where, an empty directory.
+        dir: PathBuf,
+        /// For so long.
+        seconds: f64,
+        /// Groups of so many bytes, one being written while the next waits; as fast as it goes when not said.
+        #[arg(long)]
+        group_bytes: Option<usize>,
+    },
+    /// The disk alone: blocks appended and synced.
+    Disk {
+        /// Where.
+        dir: PathBuf,
+        /// For so long.
+        seconds: f64,
+        /// Bytes of a block.
+        block_bytes: usize,
+    },
+}
+
+/// Does it.
+///
+/// # Errors
+/// What went wrong.
+pub fn run(part: Part) -> Result<(), Failure> {
+    let figures = match part {
+        Part::Hyper { secret, answer_bytes } => return hyper::serve(&secret, answer_bytes),
+        Part::Argon2 { seconds } => argon2::figures(seconds)?,
+        Part::Store {
+            operation,
+            dir,
+            seconds,
+            in_flight,
+        } => store::figures(operation, &dir, seconds, in_flight)?,
+        Part::Revocations { held } => revocations::figures(held)?,
+        Part::Segment {
+            dir,
+            seconds,
+            group_bytes,
+        } => segment::figures(&dir, seconds, group_bytes)?,
+        Part::Disk {
+            dir,
+            seconds,
+            block_bytes,
+        } => disk::figures(&dir, seconds, block_bytes)?,
+    };
+    println!("{figures}");
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! Guests that register: account, identity, player, device and session, durable before the answer.
+
+use seawall_tests::server::Failure;
+
+use super::Scenario;
+use super::durable::{Durable, measure};
+use crate::bench::Bench;
+use crate::calls::Guests;
+use crate::report::Row;
+
+const NAME: &str = "guest-registration";
+
+pub const SCENARIO: Scenario = Scenario {
+    name: NAME,
+    about: "`POST /sdk/v1/accounts` as a guest, 64 callers over kept connections, durable. Beside: the store in process with the same five rows, \
+            64 writes waiting, on the same CPU; Redis SET of 3 bytes with a synced append-only file, 64 clients.",
+    ideas: &[
+        (
+            "rate",
+            "Five rows and seven index entries a registration through an ordered overlay, the journal's copy and RocksDB's; next: put the \
+             identity's and the player's rows without reading first where the key is fresh.",
+        ),
+        (
+            "p99",
+            "Compactions and memtable flushes share the CPU with the group's sync; see the engine's own stalls in /metrics.",
+        ),
+    ],
+    run,
+};
+
+fn run(bench: &Bench) -> Result<Vec<Row>, Failure> {
+    measure(
+        bench,
+        &Durable {
+            name: NAME,
+            part: "registration",
+            redis_share: 0.15,
+            callers: &|seawall, round| Ok(Box::new(Guests::new(seawall, round))),
+        },
+    )
+}
