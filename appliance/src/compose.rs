@@ -21,6 +21,7 @@ use crate::hash_pool::HashThreads;
 use crate::heartbeat::Heartbeat;
 use crate::memory::MemoryPlan;
 use crate::metrics::{self, Sources};
+use crate::recovery;
 use crate::settings::config::HostConfig;
 use crate::startup::{Phase, Progress};
 
@@ -61,6 +62,7 @@ impl Parts {
             dir.root(),
             mirrors.attach(store_options(config, &memory, keys.clone(), progress)),
         )?;
+        recovery::say(&store);
         let disk = DiskWatch::start(dir.root(), config.disk, store.clone());
         let disk = disk.map_err(|error| Failure::Failed(format!("{}: {error}", dir.root().display())))?;
         progress.enter(Phase::OpeningAuthLog);

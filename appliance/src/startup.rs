@@ -44,6 +44,20 @@ impl Phase {
             Phase::Serving => "serving",
         }
     }
+
+    /// Share of a usual start that is over when the phase begins, in percent: most of it is the store.
+    #[must_use]
+    pub fn percent(self) -> u8 {
+        match self {
+            Phase::Preparing => 0,
+            Phase::ReadingKeys => 5,
+            Phase::OpeningStore => 10,
+            Phase::OpeningAuthLog => 70,
+            Phase::LoadingRevocations => 80,
+            Phase::Listening => 95,
+            Phase::Serving => 100,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -84,7 +98,7 @@ impl Progress {
     pub fn enter(&self, phase: Phase) {
         let mut standing = self.standing.lock();
         if phase > standing.phase {
-            tracing::debug!(phase = phase.name(), "start");
+            tracing::debug!(phase = phase.name(), percent = phase.percent(), "start");
             *standing = Standing::of(phase);
             service_manager::starting(phase.name());
         }
@@ -93,7 +107,8 @@ impl Progress {
     /// What the phase is at.
     pub fn note(&self, detail: &str) {
         let mut standing = self.standing.lock();
-        tracing::info!(phase = standing.phase.name(), detail, "start");
+        let percent = standing.phase.percent();
+        tracing::info!(phase = standing.phase.name(), percent, detail, "start");
         detail.clone_into(&mut standing.detail);
         service_manager::starting(&format!("{}: {detail}", standing.phase.name()));
     }
@@ -105,7 +120,7 @@ impl Progress {
         let is_done = standing.phase == Phase::Serving;
         Startup {
             is_done,
-            progress_percent: if is_done { 100 } else { 0 },
+            progress_percent: standing.phase.percent(),
             phase: standing.phase.name().into(),
             detail: standing.detail.clone(),
             phase_since_at: standing.since_at,
@@ -130,6 +145,7 @@ mod tests {
             (startup.phase.as_str(), startup.detail.as_str(), startup.is_done),
             ("opening_store", "opening the engine", false)
         );
+        assert_eq!(startup.progress_percent, 10);
         assert!(startup.phase_since_at > 1_600_000_000_000);
         progress.enter(Phase::Serving);
         let startup = progress.startup();

@@ -5,6 +5,7 @@ pub mod memory;
 pub mod rocks;
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use crate::error::EngineError;
 use crate::span::EngineRange;
@@ -89,6 +90,30 @@ pub struct Capabilities {
     pub commit_may_be_unknown: bool,
 }
 
+/// What an engine found in its own logs when it was opened: everything since its table files, written again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Log files.
+    pub logs: u64,
+    /// Bytes of whole records in them.
+    pub bytes: u64,
+    /// Whole records: one is one batch, and every group of transactions is one batch.
+    pub batches: u64,
+    /// What follows the last whole record of a file.
+    pub torn: Option<Torn>,
+}
+
+/// A record that was only half written when the process or the host died. It was never acknowledged, and it is cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Torn {
+    /// The log file.
+    pub file: PathBuf,
+    /// Where it begins, in bytes from the begin of the file.
+    pub from_byte: u64,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
 /// Called for each row of a scan, in order; `Break` ends it.
 pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
 
@@ -138,6 +163,11 @@ pub trait Engine: Send + Sync + 'static {
 
     /// What this engine can do.
     fn capabilities(&self) -> Capabilities;
+
+    /// What opening it found in its logs; nothing for an engine without.
+    fn replayed(&self) -> Replayed {
+        Replayed::default()
+    }
 
     /// Figures for metrics: `(name, value)`, names end in their unit.
     fn properties(&self) -> Vec<(&'static str, u64)>;

@@ -16,6 +16,9 @@ mod catalog;
 mod checkpoint;
 mod commit;
 pub mod control;
+#[cfg(test)]
+#[path = "../tests/copied/mod.rs"]
+mod copied;
 mod diagnose;
 mod disk;
 pub mod engine;
@@ -63,7 +66,7 @@ pub use journal::JournalLimits;
 pub use key::{Key, split_key};
 pub use keyring::{KeyFileError, KeyRing, SEAL_OVERHEAD_BYTES, SealError, Secret32};
 pub use node::{NodeError, NodeStart, NodeStore};
-pub use open::{OpenError, OpenFailure};
+pub use open::{OpenError, OpenFailure, Recovery};
 pub use options::{FatalFn, MemoryBudget, OpenOptions, ProgressFn};
 pub use readers::Query;
 pub use record::{Record, decode_body, decode_record, decode_row, encode_record};

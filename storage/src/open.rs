@@ -6,15 +6,17 @@
 pub(crate) mod check;
 mod floor;
 mod indexes;
+mod recovery;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::catalog::Catalog;
 use crate::control::{ControlError, ControlFile, ControlState};
 use crate::disk::{Disk, HostDisk};
-use crate::engine::Engine;
 use crate::engine::rocks::RocksEngine;
+use crate::engine::{Engine, Replayed};
 use crate::error::{EngineError, TxError};
 use crate::fault;
 use crate::files;
@@ -27,6 +29,7 @@ use crate::stamp::TxClock;
 use crate::store::{Home, Store, derive_id};
 
 pub(crate) use floor::FloorKeeper;
+pub use recovery::Recovery;
 
 /// Name of the control file.
 pub(crate) const CONTROL_FILE: &str = "control";
@@ -62,6 +65,21 @@ pub enum OpenFailure {
 }
 
 impl OpenFailure {
+    /// All of them, by exit code.
+    pub const ALL: [Self; 11] = [
+        Self::Locked,
+        Self::Io,
+        Self::Tables,
+        Self::ControlDamaged,
+        Self::ControlMissing,
+        Self::EngineMissing,
+        Self::EngineDamaged,
+        Self::LostData,
+        Self::JournalDamaged,
+        Self::Foreign,
+        Self::NewerRelease,
+    ];
+
     /// Stable code for scripts and logs.
     pub const fn code(self) -> &'static str {
         match self {
@@ -193,10 +211,20 @@ impl Store {
     /// # Errors
     /// [`OpenError`] with a stable code, the file, the reason and advice.
     pub fn open(dir: &Path, options: OpenOptions) -> Result<Self, OpenError> {
-        let memory = options.memory;
+        let (memory, progress) = (options.memory, Arc::clone(&options.progress));
+        let tell = |found: &Replayed| {
+            if found.logs > 0 {
+                let Replayed {
+                    logs, bytes, batches, ..
+                } = found;
+                progress(&format!(
+                    "replaying {batches} groups, {bytes} bytes, from {logs} write-ahead logs"
+                ));
+            }
+        };
         let ground = Ground {
             disk: Arc::new(HostDisk),
-            engine: &|dir, create| Ok(Box::new(RocksEngine::open(dir, &memory, create)?)),
+            engine: &|dir, create| Ok(Box::new(RocksEngine::open_telling(dir, &memory, create, &tell)?)),
             node: &NodeStore::open,
         };
         let opened = open_on(&ground, dir, options)?;
@@ -230,16 +258,15 @@ pub(crate) fn open_on(ground: &Ground<'_>, dir: &Path, options: OpenOptions) -> 
     let catalog = Catalog::new(tables, observers).map_err(|reason| OpenError::new(OpenFailure::Tables, dir, reason))?;
 
     let mut control = open_control(&places, disk, &entropy, &progress)?;
-    let engine = open_engine(&places, ground, &mut control, &progress)?;
-    fault::hit("open.engine");
-    let (head, journal) = check_history(&places, engine.as_ref(), &control.state, journal)?;
-    // After a restore the next frame opens the epoch of the control file.
-    let head = Head {
-        epoch: control.state.epoch,
-        ..head
-    };
+    let History {
+        engine,
+        head,
+        journal,
+        mut recovery,
+    } = open_history(&places, ground, &mut control, journal, &progress)?;
     fault::hit("open.recovered");
     control.state.incarnation += 1;
+    recovery.incarnation = control.state.incarnation;
     raise_floor(&mut control, head);
     control
         .write()
@@ -260,6 +287,7 @@ pub(crate) fn open_on(ground: &Ground<'_>, dir: &Path, options: OpenOptions) -> 
         _lock: Some(lock),
         floor: Some(keeper),
         node,
+        recovery,
     };
     let clock = TxClock::new(boot_ms, head.now_at);
     Ok(Opened {
@@ -339,16 +367,45 @@ fn open_engine(
     Ok(engine)
 }
 
-/// Head and journal as the engine has them, once they agree with each other and with the control file.
-fn check_history(
+/// An engine whose head and journal agree with each other and with the control file.
+struct History {
+    engine: Box<dyn Engine>,
+    head: Head,
+    journal: Journal,
+    recovery: Recovery,
+}
+
+fn open_history(
     places: &Places,
-    engine: &dyn Engine,
-    state: &ControlState,
+    ground: &Ground<'_>,
+    control: &mut ControlFile,
     limits: JournalLimits,
-) -> Result<(Head, Journal), OpenError> {
-    let view = engine.view();
-    check::history(view.as_ref(), state, limits)
-        .map_err(|failed| OpenError::new(failed.failure, &places.engine, failed.reason))
+    progress: &ProgressFn,
+) -> Result<History, OpenError> {
+    let mut recovery = Recovery {
+        created: !control.state.initialised,
+        floor_lsn: control.state.floor_lsn,
+        control_repaired: control.repaired,
+        ..Recovery::default()
+    };
+    let begun = Instant::now();
+    let engine = open_engine(places, ground, control, progress)?;
+    recovery.engine_took = begun.elapsed();
+    recovery.replayed = engine.replayed();
+    fault::hit("open.engine");
+    let begun = Instant::now();
+    let (head, journal) = check::history(engine.view().as_ref(), &control.state, limits)
+        .map_err(|failed| OpenError::new(failed.failure, &places.engine, failed.reason))?;
+    // After a restore the next frame opens the epoch of the control file.
+    let epoch = control.state.epoch;
+    recovery.check_took = begun.elapsed();
+    (recovery.lsn, recovery.epoch) = (head.lsn, epoch);
+    Ok(History {
+        engine,
+        head: Head { epoch, ..head },
+        journal,
+        recovery,
+    })
 }
 
 /// Everything up to the head was read back from the disk, so the floor may rise to it.

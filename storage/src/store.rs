@@ -14,7 +14,6 @@ use parking_lot::Mutex;
 use crate::cache::Slot;
 use crate::catalog::{Catalog, table_space};
 use crate::commit::{Commit, Job, Write};
-use crate::control::ControlState;
 use crate::disk::Lock;
 use crate::engine::memory::MemoryEngine;
 use crate::engine::{EngineView, Fetched, Space, Tier};
@@ -24,7 +23,7 @@ use crate::journal::Journal;
 use crate::key::Key;
 use crate::limits::{LOOKUP_DEADLINE, QUEUE_MAX_TX};
 use crate::node::NodeStore;
-use crate::open::{FloorKeeper, Opened};
+use crate::open::{FloorKeeper, Opened, Recovery};
 use crate::options::OpenOptions;
 use crate::readers::{Query, Readers};
 use crate::record::{Record, decode_record};
@@ -66,6 +65,7 @@ pub(crate) struct Home {
     pub(crate) _lock: Option<Lock>,
     pub(crate) floor: Option<FloorKeeper>,
     pub(crate) node: NodeStore,
+    pub(crate) recovery: Recovery,
 }
 
 impl Store {
@@ -97,6 +97,7 @@ impl Store {
             _lock: None,
             floor: None,
             node: NodeStore::in_memory().map_err(|error| error.to_string())?,
+            recovery: Recovery::default(),
         };
         let opened = Opened {
             shared,
@@ -229,6 +230,10 @@ impl Store {
         &self.inner.shared
     }
 
+    pub(crate) fn home(&self) -> &Home {
+        &self.inner.home
+    }
+
     /// Where the durable history ends.
     pub fn head(&self) -> Head {
         *self.inner.shared.head.read()
@@ -259,16 +264,6 @@ impl Store {
     /// How often this node's store was started, this start included.
     pub fn incarnation(&self) -> u64 {
         self.inner.shared.identity.incarnation
-    }
-
-    /// What the control file says; `None` for a store in memory.
-    pub fn control(&self) -> Option<ControlState> {
-        self.inner.home.floor.as_ref().map(FloorKeeper::state)
-    }
-
-    /// The node's own store, which is never replicated.
-    pub fn node(&self) -> &NodeStore {
-        &self.inner.home.node
     }
 
     /// True once a commit failed: nothing more is written and the process should be gone.

@@ -7,9 +7,11 @@
     reason = "helpers of tests"
 )]
 
-use std::path::Path;
+mod copied;
+
 use std::sync::Arc;
 
+use copied::copy_dir;
 use proptest::prelude::*;
 use seawall_storage::{
     Index, IndexDef, JournalLimits, KeyRing, OpenOptions, Preset, Record, Span, Stamp, Store, Table, TableDef, Tx,
@@ -143,44 +145,6 @@ fn everything(store: &Store) -> Everything {
         store.read(|view| view.get(&NOTES, &())).unwrap(),
         store.read(|view| view.counter("berth")).unwrap(),
     )
-}
-
-/// Copies a directory that may be in use: again, until no file came or went meanwhile, as a cut of the power sees it.
-fn copy_dir(from: &Path, to: &Path) {
-    for _ in 0..100 {
-        let before = names(from);
-        if try_copy(from, to).is_ok() && names(from) == before {
-            return;
-        }
-        std::fs::remove_dir_all(to).unwrap();
-    }
-    panic!("{} never stood still", from.display());
-}
-
-fn names(dir: &Path) -> std::collections::BTreeSet<std::path::PathBuf> {
-    let mut found = std::collections::BTreeSet::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.append(&mut names(&path));
-        }
-        found.insert(path);
-    }
-    found
-}
-
-fn try_copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            try_copy(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]

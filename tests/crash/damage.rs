@@ -70,7 +70,8 @@ fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-fn largest(dir: &Path, ending: &str) -> Result<PathBuf, Trouble> {
+/// The largest file of a directory whose name ends so.
+pub fn largest(dir: &Path, ending: &str) -> Result<PathBuf, Trouble> {
     let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |meta| meta.len());
     match files(dir, ending).into_iter().max_by_key(size) {
         Some(path) => Ok(path),
@@ -92,7 +93,8 @@ fn length(path: &Path) -> Result<u64, Trouble> {
     Ok(std::fs::metadata(path)?.len())
 }
 
-fn cut(path: &Path, bytes: u64) -> Result<(), Trouble> {
+/// Takes so many bytes off the end.
+pub fn cut(path: &Path, bytes: u64) -> Result<(), Trouble> {
     let file = std::fs::OpenOptions::new().write(true).open(path)?;
     Ok(file.set_len(length(path)?.saturating_sub(bytes))?)
 }

@@ -12,10 +12,13 @@ mod errors;
 mod importer;
 mod kills;
 mod load;
+mod memory;
 mod mounts;
 mod power;
+mod read_only;
 mod scenario;
 mod space;
+mod speaks;
 mod takeover;
 mod trace;
 mod world;
@@ -37,7 +40,10 @@ fn scenarios() -> Vec<&'static Scenario> {
         trace::SCENARIOS,
         errors::SCENARIOS,
         space::SCENARIOS,
+        read_only::SCENARIOS,
+        memory::SCENARIOS,
         damage::SCENARIOS,
+        speaks::SCENARIOS,
         clock::SCENARIOS,
         controls::SCENARIOS,
     ];

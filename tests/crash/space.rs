@@ -1,4 +1,4 @@
-//! Resources that run out: space for data, journal and segments, descriptors, the right to write.
+//! Resources that run out: space for data, journal and segments, descriptors.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -43,13 +43,6 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "few-descriptors",
         expected: "a start without descriptors is refused with a reason; data opens later",
         run: few_descriptors,
-    },
-    Scenario {
-        number: "17",
-        name: "read-only-remount",
-        expected: "a file system that turns read-only: the process ends with a reason, nothing acknowledged before is lost, \
-                   a start on it is refused",
-        run: read_only,
     },
 ];
 
@@ -266,66 +259,5 @@ fn few_descriptors(rig: &Rig) -> Result<String, Trouble> {
     }
     Ok(format!(
         "{refused} starts refused, {served} served with few descriptors; nothing lost"
-    ))
-}
-
-fn read_only(rig: &Rig) -> Result<String, Trouble> {
-    needs(&["mkfs.ext4", "mount", "losetup"])?;
-    let folder = rig.folder()?;
-    let image = folder.path().join("image");
-    crate::mounts::blank(&image, 512)?;
-    crate::mounts::format(&["mkfs.ext4", "-q", "-F"], &image)?;
-    let mount = Mount::image(&image, &folder.path().join("live"))?;
-    let mut world = World::new(rig, &mount.at)?;
-    let mut server = world.up("")?;
-    let (before, code) = world.work(caller(&server), |work| {
-        work.until_acknowledged(60)?;
-        // What the kernel does by itself when it meets an error: read-only, whoever has files open.
-        let (before, done) = work.frozen(|| mount.remount("abort"))?;
-        done.map_err(Trouble::NotRun)?;
-        let ended = server.ended(STEP_MAX);
-        Ok((
-            before,
-            ended.map_err(|_| Trouble::Wrong("the process goes on although nothing can be written".into()))?,
-        ))
-    })?;
-    if !server.log().contains("the process ends") {
-        return wrong(format!("it ended with {code:?} and says only {}", tail(&server.log())));
-    }
-    let refused = match world.start("")? {
-        Started::Ended { code: Some(code), log } if code != 0 && log.contains("Read-only") => format!("exit {code}"),
-        Started::Ended { code, log } => return wrong(format!("exit {code:?}: {}", tail(&log))),
-        Started::Up(_) => return wrong("it serves on a read-only file system"),
-    };
-    let at = mount.at.clone();
-    drop(mount);
-    let second = folder.path().join("second");
-    crate::mounts::run(&[
-        "cp",
-        "--sparse=always",
-        &crate::mounts::text(&image),
-        &crate::mounts::text(&second),
-    ])
-    .map_err(Trouble::Wrong)?;
-    let again = Mount::image(&image, &at)?;
-    let audited = world.restart_and_audit();
-    drop(again);
-    let kept = match audited {
-        Ok(audited) => format!("{} settled, nothing lost", audited.resolved),
-        // A sync that is under way while the kernel gives the file system up may succeed and yet not last.
-        Err(Trouble::Wrong(finding)) => {
-            let again = Mount::image(&second, &at)?;
-            let audited = world.elsewhere(world.data.clone(), before).restart_and_audit();
-            drop(again);
-            audited?;
-            let first: String = finding.lines().next().unwrap_or_default().chars().take(120).collect();
-            format!(
-                "nothing of before is lost; ATTENTION: a sync during the abort succeeded and did not last ({first})"
-            )
-        }
-        Err(other) => return Err(other),
-    };
-    Ok(format!(
-        "ended with a reason, a start is refused ({refused}); writable again: {kept}"
     ))
 }

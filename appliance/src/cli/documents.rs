@@ -159,6 +159,19 @@ fn main_page() -> std::io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn help_and_man_pages_list_the_exit_codes_of_data_that_does_not_open() {
+        let dir = tempfile::tempdir().unwrap();
+        man(Some(dir.path()), &Output::new(true)).unwrap();
+        for page in ["seawall.1", "seawall-serve.1"] {
+            let text = std::fs::read_to_string(dir.path().join(page)).unwrap();
+            assert!(text.contains("24 store.lost_data"), "{page}: {text}");
+        }
+        let mut command = Cli::command();
+        let serve = command.find_subcommand_mut("serve").unwrap();
+        assert!(serve.render_help().to_string().contains("24 store.lost_data"));
+    }
     use crate::settings::load::{Layers, load};
 
     fn loaded(text: &str) -> Loaded {

@@ -1,5 +1,6 @@
 //! How a verb fails, and with which exit code.
 
+use seawall_storage::OpenFailure;
 use serde_json::{Value, json};
 
 /// Exit code: done.
@@ -12,6 +13,28 @@ pub const USAGE: u8 = 2;
 pub const WARNINGS: u8 = 3;
 /// Exit code: no server is running.
 pub const NOT_RUNNING: u8 = 4;
+
+/// From this exit code on the data needs a person; below it, trying again may help.
+const NEEDS_A_PERSON: u8 = 20;
+
+/// All exit codes, for the help and the man pages.
+#[must_use]
+pub fn exit_codes() -> String {
+    let list = |wanted: fn(u8) -> bool| {
+        let failures = OpenFailure::ALL.iter().filter(|failure| wanted(failure.exit_code()));
+        let codes: Vec<_> = failures
+            .map(|failure| format!("{} {}", failure.exit_code(), failure.code()))
+            .collect();
+        codes.join(", ")
+    };
+    format!(
+        "Exit codes: {DONE} done, {FAILED} refused or failed, {USAGE} usage, {WARNINGS} done with warnings, {NOT_RUNNING} no \
+         server is running. When the data does not open: {} (trying again may help); {} (a person is needed; \
+         `seawall db repair --plan` says what is lacking).",
+        list(|code| code < NEEDS_A_PERSON),
+        list(|code| code >= NEEDS_A_PERSON)
+    )
+}
 
 /// Why a verb did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -84,5 +107,25 @@ mod tests {
         assert_eq!(Failure::Usage("x".into()).exit_code(), 2);
         assert_eq!(Failure::NotRunning("x".into()).exit_code(), 4);
         assert_eq!(Failure::Usage("x".into()).to_json()["error"]["code"], "cli.usage");
+    }
+
+    #[test]
+    fn the_help_lists_every_exit_code() {
+        let text = exit_codes();
+        for failure in OpenFailure::ALL {
+            assert!(
+                text.contains(&format!("{} {}", failure.exit_code(), failure.code())),
+                "{text}"
+            );
+        }
+        assert!(
+            text.starts_with("Exit codes: 0 done, 1 refused or failed, 2 usage"),
+            "{text}"
+        );
+        let (passing, lasting) = text.split_once("(trying again may help)").unwrap();
+        assert!(
+            passing.contains("11 store.io") && lasting.contains("24 store.lost_data"),
+            "{text}"
+        );
     }
 }

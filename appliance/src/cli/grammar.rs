@@ -7,6 +7,7 @@ use seawall_domain::{AccountId, GameId, KeyId, PlayerId, RealmId};
 
 use super::account_grammar::AccountVerb;
 use super::backup_grammar::{BackupVerb, RestoreFlags};
+use super::failure::exit_codes;
 
 /// The SDK platform of a game publisher in one program.
 #[derive(Debug, Parser)]
@@ -16,9 +17,7 @@ use super::backup_grammar::{BackupVerb, RestoreFlags};
     disable_help_subcommand = true,
     arg_required_else_help = true
 )]
-#[command(
-    after_help = "Exit codes: 0 done, 1 refused or failed, 2 usage, 3 done with warnings, 4 no server is running."
-)]
+#[command(after_help = exit_codes())]
 pub struct Cli {
     /// What holds for every verb.
     #[command(flatten)]
@@ -58,6 +57,7 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Run the server
+    #[command(after_help = exit_codes())]
     Serve(Listen),
     /// Run a server with a demo game, and print how to talk to it
     Demo(Listen),

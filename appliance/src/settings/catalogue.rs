@@ -32,6 +32,17 @@ const fn host(
     }
 }
 
+/// A setting of the host that needs a restart, as all of the lists beside this file do.
+const fn fixed(
+    path: &'static str,
+    kind: Kind,
+    default: &'static str,
+    doc_en: &'static str,
+    doc_zh: &'static str,
+) -> Setting {
+    host(path, kind, default, Reload::Restart, doc_en, doc_zh)
+}
+
 const fn with_flag(setting: Setting, flag: &'static str) -> Setting {
     Setting {
         flag: Some(flag),

@@ -2,6 +2,8 @@
 //! and nothing else, write-ahead logs verified against one another, table files checked as they are written. Its own log
 //! is never read for shipping; the journal is ours.
 
+mod wal;
+
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -11,7 +13,7 @@ use rocksdb::{
     Options, Range, ReadOptions, ReadTier, SnapshotWithThreadMode, WriteBatch, WriteOptions,
 };
 
-use super::{BatchOp, Capabilities, Engine, EngineView, Fetched, Space, Tier, Visit};
+use super::{BatchOp, Capabilities, Engine, EngineView, Fetched, Replayed, Space, Tier, Visit};
 use crate::error::EngineError;
 use crate::fault;
 use crate::options::MemoryBudget;
@@ -43,6 +45,7 @@ pub struct RocksEngine {
     memory_reads: ReadOptions,
     synced: WriteOptions,
     block_cache: Cache,
+    replayed: Replayed,
 }
 
 fn engine_error(error: &rocksdb::Error) -> EngineError {
@@ -133,7 +136,7 @@ impl RocksEngine {
         let (spaces, block_cache) = spaces(memory)?;
         let db =
             DB::open_cf_descriptors_read_only(&options, dir, spaces, false).map_err(|error| engine_error(&error))?;
-        Ok(Self::over(db, block_cache))
+        Ok(Self::over(db, block_cache, Replayed::default()))
     }
 
     /// Opens the engine in `dir`, or creates it there.
@@ -142,16 +145,32 @@ impl RocksEngine {
     /// [`EngineError`]; `Corrupt` when RocksDB finds durable data missing or damaged, or a space this build does not
     /// know.
     pub fn open(dir: &Path, memory: &MemoryBudget, create: bool) -> Result<Self, EngineError> {
+        Self::open_telling(dir, memory, create, &|_| {})
+    }
+
+    /// The same; `tell` learns what there is to replay before the replay begins.
+    ///
+    /// # Errors
+    /// As [`RocksEngine::open`].
+    pub fn open_telling(
+        dir: &Path,
+        memory: &MemoryBudget,
+        create: bool,
+        tell: &dyn Fn(&Replayed),
+    ) -> Result<Self, EngineError> {
         let options = database_options(memory, create).map_err(|error| engine_error(&error))?;
         if !create {
             refuse_unknown_spaces(&options, dir)?;
         }
+        // Logs that cannot be read are for RocksDB to refuse; and it removes them once they are replayed.
+        let replayed = wal::look(dir).unwrap_or_default();
+        tell(&replayed);
         let (spaces, block_cache) = spaces(memory)?;
         let db = DB::open_cf_descriptors(&options, dir, spaces).map_err(|error| open_error(&error, create))?;
-        Ok(Self::over(db, block_cache))
+        Ok(Self::over(db, block_cache, replayed))
     }
 
-    fn over(db: DB, block_cache: Cache) -> Self {
+    fn over(db: DB, block_cache: Cache, replayed: Replayed) -> Self {
         let mut memory_reads = ReadOptions::default();
         memory_reads.set_read_tier(ReadTier::BlockCache);
         let mut synced = WriteOptions::default();
@@ -161,6 +180,7 @@ impl RocksEngine {
             memory_reads,
             synced,
             block_cache,
+            replayed,
         }
     }
 
@@ -239,6 +259,10 @@ impl Engine for RocksEngine {
             memory_tier: true,
             commit_may_be_unknown: true,
         }
+    }
+
+    fn replayed(&self) -> Replayed {
+        self.replayed.clone()
     }
 
     fn checkpoint(&self, dir: &Path) -> Result<(), EngineError> {

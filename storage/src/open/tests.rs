@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::*;
+use crate::copied::copy_dir;
 use crate::engine::{BatchOp, Fetched, Space, Tier};
 use crate::error::ReadError;
 use crate::keyring::{KeyRing, SealError};
@@ -35,44 +36,6 @@ fn failure(dir: &Path) -> OpenFailure {
         "{text}"
     );
     error.failure
-}
-
-/// Copies a directory that may be in use: again, until no file came or went meanwhile, as a cut of the power sees it.
-fn copy_dir(from: &Path, to: &Path) {
-    for _ in 0..100 {
-        let before = names(from);
-        if try_copy(from, to).is_ok() && names(from) == before {
-            return;
-        }
-        std::fs::remove_dir_all(to).unwrap();
-    }
-    panic!("{} never stood still", from.display());
-}
-
-fn names(dir: &Path) -> std::collections::BTreeSet<std::path::PathBuf> {
-    let mut found = std::collections::BTreeSet::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.append(&mut names(&path));
-        }
-        found.insert(path);
-    }
-    found
-}
-
-fn try_copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            try_copy(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }
 
 fn replace_dir(dir: &Path, with: &Path) {
@@ -618,4 +581,57 @@ fn a_path_that_cannot_be_a_directory_is_an_error() {
     std::fs::write(&file, b"").unwrap();
     assert_eq!(failure(&file), OpenFailure::Io);
     assert_eq!(failure(&file.join("below")), OpenFailure::Io);
+}
+
+#[test]
+fn a_start_says_what_it_found_and_what_it_cut() {
+    let (dir, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(dir.path()).unwrap();
+    let first = store.recovery().clone();
+    assert!(first.created && first.lsn == 0 && first.incarnation == 1 && first.replayed.batches == 0);
+    write(&store, 0..20);
+    copy_dir(dir.path(), crashed.path());
+    let store = open(crashed.path()).unwrap();
+    let found = store.recovery().clone();
+    assert_eq!(
+        (found.created, found.lsn, found.epoch, found.incarnation),
+        (false, 20, 1, 2)
+    );
+    assert!(found.floor_lsn <= 20 && !found.control_repaired && found.replayed.torn.is_none());
+    // The engine's own first batches are among them.
+    assert!(
+        found.replayed.batches >= 20 && found.replayed.logs == 1,
+        "{:?}",
+        found.replayed
+    );
+    drop(store);
+
+    let torn = tempfile::tempdir().unwrap();
+    copy_dir(dir.path(), torn.path());
+    let log = largest_log(torn.path());
+    let bytes = std::fs::read(&log).unwrap();
+    std::fs::write(&log, &bytes[..bytes.len() - 7]).unwrap();
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let mut options = options(1);
+    let note = Arc::clone(&said);
+    options.progress = Arc::new(move |text| note.lock().push(text.to_owned()));
+    let store = Store::open(torn.path(), options).unwrap();
+    let found = store.recovery();
+    let cut = found.replayed.torn.clone().unwrap();
+    assert_eq!((found.lsn, cut.file), (19, log));
+    assert_eq!(cut.from_byte + cut.bytes, bytes.len() as u64 - 7);
+    let replaying = format!("replaying {} groups", found.replayed.batches);
+    assert!(
+        said.lock().iter().any(|text| text.starts_with(&replaying)),
+        "{:?}",
+        said.lock()
+    );
+}
+
+#[test]
+fn every_refusal_has_an_exit_code_of_its_own_in_the_order_of_the_list() {
+    let codes: Vec<u8> = OpenFailure::ALL.iter().map(|failure| failure.exit_code()).collect();
+    assert!(codes.windows(2).all(|pair| pair[0] < pair[1]), "{codes:?}");
+    let names: std::collections::BTreeSet<_> = OpenFailure::ALL.iter().map(|failure| failure.code()).collect();
+    assert_eq!(names.len(), OpenFailure::ALL.len());
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::checkpoint::{Checkpoint, Digest};
+use crate::copied::copy_dir;
 use crate::store::Store;
 use crate::store::tests::{SECRETS, SHIPS, TABLES, options, put, ship, stamp};
 
@@ -57,14 +58,6 @@ impl Original {
     }
 }
 
-fn copy_all(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
-}
-
 fn begin(dir: &Path) -> Restore {
     Restore::begin(dir, options()).unwrap()
 }
@@ -95,7 +88,7 @@ fn a_copy_brought_forward_to_any_lsn_equals_the_original_there() {
             let dir = tempfile::tempdir().unwrap();
             let target = dir.path().join("restored");
             crate::files::create_dir(&HostDisk, &target).unwrap();
-            copy_all(&copy.join(ENGINE_DIR), &target.join(ENGINE_DIR));
+            copy_dir(&copy.join(ENGINE_DIR), &target.join(ENGINE_DIR));
             let mut restore = begin(&target);
             for frame in frames.iter().filter(|frame| frame_facts(frame).unwrap().lsn <= until) {
                 let applied = restore.apply(frame).unwrap();

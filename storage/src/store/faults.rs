@@ -145,6 +145,7 @@ fn rig() -> Rig {
         _lock: None,
         floor: None,
         node: NodeStore::in_memory().unwrap(),
+        recovery: Default::default(),
     };
     let journal = Journal::new(JournalLimits::default(), []);
     let store = Store::start(Opened {

@@ -1,22 +1,12 @@
 //! When writes are refused because the disk fills up.
 
-use super::{host, whole};
-use crate::settings::registry::{Kind, Reload, Setting};
+use super::{fixed, whole};
+use crate::settings::registry::{Kind, Setting};
 
 const PERCENT: Kind = whole(0, 50, "%");
 
-const fn mark(
-    path: &'static str,
-    kind: Kind,
-    default: &'static str,
-    doc_en: &'static str,
-    doc_zh: &'static str,
-) -> Setting {
-    host(path, kind, default, Reload::Restart, doc_en, doc_zh)
-}
-
 /// A warning.
-pub const LOW_PERCENT: Setting = mark(
+pub const LOW_PERCENT: Setting = fixed(
     "disk.low_percent",
     PERCENT,
     "10",
@@ -24,7 +14,7 @@ pub const LOW_PERCENT: Setting = mark(
     "可用空间低于该比例时记录警告。",
 );
 /// Local writes.
-pub const SCARCE_PERCENT: Setting = mark(
+pub const SCARCE_PERCENT: Setting = fixed(
     "disk.scarce_percent",
     PERCENT,
     "5",
@@ -32,7 +22,7 @@ pub const SCARCE_PERCENT: Setting = mark(
     "可用空间低于该比例时拒绝登录与刷新（503 store.full）；不得大于 disk.low_percent。",
 );
 /// Local writes, in bytes.
-pub const SCARCE_MIB: Setting = mark(
+pub const SCARCE_MIB: Setting = fixed(
     "disk.scarce_mib",
     whole(0, 1 << 20, "MiB"),
     "1024",
@@ -40,7 +30,7 @@ pub const SCARCE_MIB: Setting = mark(
     "同上，以 MiB 计，取两者中较大者；小磁盘上最多为其 8 %。",
 );
 /// All writes.
-pub const EXHAUSTED_PERCENT: Setting = mark(
+pub const EXHAUSTED_PERCENT: Setting = fixed(
     "disk.exhausted_percent",
     PERCENT,
     "2",
@@ -48,7 +38,7 @@ pub const EXHAUSTED_PERCENT: Setting = mark(
     "可用空间低于该比例时拒绝所有写入，令牌校验与读取继续。不得大于 disk.scarce_percent。",
 );
 /// Reserve.
-pub const RESERVE_MIB: Setting = mark(
+pub const RESERVE_MIB: Setting = fixed(
     "disk.reserve_mib",
     whole(0, 1 << 16, "MiB"),
     "256",

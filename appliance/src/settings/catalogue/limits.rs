@@ -1,8 +1,8 @@
 //! Limits of the transport: caps and deadlines. One value serves all listeners; those of a connection may be set
 //! otherwise for each `[[listener]]`.
 
-use super::{host, whole};
-use crate::settings::registry::{Kind, Reload, Setting};
+use super::{fixed, whole};
+use crate::settings::registry::{Kind, Setting};
 
 /// Longest deadline of the transport, in milliseconds.
 const DEADLINE_MAX_MS: u64 = 600_000;
@@ -13,18 +13,8 @@ const DEADLINE: Kind = whole(DEADLINE_MIN_MS, DEADLINE_MAX_MS, "ms");
 const CONNECTIONS: Kind = whole(16, 1_000_000, "connections");
 const CONNECTIONS_OF_ADDRESS: Kind = whole(1, 1_000_000, "connections");
 
-const fn limit(
-    path: &'static str,
-    kind: Kind,
-    default: &'static str,
-    doc_en: &'static str,
-    doc_zh: &'static str,
-) -> Setting {
-    host(path, kind, default, Reload::Restart, doc_en, doc_zh)
-}
-
 /// Connections.
-pub const CONNECTIONS_MAX: Setting = limit(
+pub const CONNECTIONS_MAX: Setting = fixed(
     "limits.connections_max",
     CONNECTIONS,
     "50000",
@@ -32,7 +22,7 @@ pub const CONNECTIONS_MAX: Setting = limit(
     "最大连接总数；超过的连接立即关闭。",
 );
 /// Connections per address.
-pub const CONNECTIONS_PER_ADDRESS: Setting = limit(
+pub const CONNECTIONS_PER_ADDRESS: Setting = fixed(
     "limits.connections_per_address",
     CONNECTIONS_OF_ADDRESS,
     "1000",
@@ -40,7 +30,7 @@ pub const CONNECTIONS_PER_ADDRESS: Setting = limit(
     "每个客户端地址的最大连接数（IPv6 按 /64）；受信任的对端不受限。",
 );
 /// In-flight requests.
-pub const IN_FLIGHT_MAX: Setting = limit(
+pub const IN_FLIGHT_MAX: Setting = fixed(
     "limits.in_flight_max",
     whole(16, 1_000_000, "requests"),
     "10000",
@@ -48,7 +38,7 @@ pub const IN_FLIGHT_MAX: Setting = limit(
     "同时处理的请求数上限；超过返回 503 并带 Retry-After。",
 );
 /// Handshakes.
-pub const HANDSHAKES_MAX: Setting = limit(
+pub const HANDSHAKES_MAX: Setting = fixed(
     "limits.handshakes_max",
     whole(1, 100_000, "handshakes"),
     "512",
@@ -56,7 +46,7 @@ pub const HANDSHAKES_MAX: Setting = limit(
     "同时进行的 TLS 握手数上限；超过则关闭连接。",
 );
 /// Handshake.
-pub const HANDSHAKE_MS: Setting = limit(
+pub const HANDSHAKE_MS: Setting = fixed(
     "limits.handshake_ms",
     DEADLINE,
     "10000",
@@ -64,7 +54,7 @@ pub const HANDSHAKE_MS: Setting = limit(
     "TLS 握手的最长时间。",
 );
 /// PROXY header.
-pub const PROXY_HEADER_MS: Setting = limit(
+pub const PROXY_HEADER_MS: Setting = fixed(
     "limits.proxy_header_ms",
     DEADLINE,
     "5000",
@@ -72,7 +62,7 @@ pub const PROXY_HEADER_MS: Setting = limit(
     "等待受信任对端 PROXY 协议头的最长时间。",
 );
 /// First byte.
-pub const FIRST_BYTE_MS: Setting = limit(
+pub const FIRST_BYTE_MS: Setting = fixed(
     "limits.first_byte_ms",
     DEADLINE,
     "5000",
@@ -80,7 +70,7 @@ pub const FIRST_BYTE_MS: Setting = limit(
     "连接建立（TLS 之后）到第一个请求首字节的最长时间。",
 );
 /// Header.
-pub const HEADER_MS: Setting = limit(
+pub const HEADER_MS: Setting = fixed(
     "limits.header_ms",
     DEADLINE,
     "10000",
@@ -88,7 +78,7 @@ pub const HEADER_MS: Setting = limit(
     "请求首字节到请求头结束的最长时间。",
 );
 /// Idle.
-pub const IDLE_MS: Setting = limit(
+pub const IDLE_MS: Setting = fixed(
     "limits.idle_ms",
     DEADLINE,
     "75000",
@@ -96,7 +86,7 @@ pub const IDLE_MS: Setting = limit(
     "空闲连接的保持时间；应大于前置负载均衡的保持时间。",
 );
 /// Body.
-pub const BODY_MS: Setting = limit(
+pub const BODY_MS: Setting = fixed(
     "limits.body_ms",
     DEADLINE,
     "30000",
@@ -104,7 +94,7 @@ pub const BODY_MS: Setting = limit(
     "请求头结束到请求体结束的最长时间；不得大于 limits.total_ms。",
 );
 /// Total.
-pub const TOTAL_MS: Setting = limit(
+pub const TOTAL_MS: Setting = fixed(
     "limits.total_ms",
     DEADLINE,
     "60000",
@@ -112,7 +102,7 @@ pub const TOTAL_MS: Setting = limit(
     "请求头结束到应答的最长时间；超过则调用方无法得知结果（503）。",
 );
 /// Body size.
-pub const BODY_MAX_KIB: Setting = limit(
+pub const BODY_MAX_KIB: Setting = fixed(
     "limits.body_max_kib",
     whole(4, 1_024, "KiB"),
     "64",

@@ -85,7 +85,50 @@ fn a_torn_last_record_is_cut_and_nothing_else_is_lost() {
     let log = largest_log(dir.path());
     let bytes = std::fs::read(&log).unwrap();
     std::fs::write(&log, &bytes[..bytes.len() - 10]).unwrap();
-    assert_eq!(rows(&open(dir.path(), false).unwrap()), 199);
+    let whole = bytes.len() as u64 / 200 * 199;
+    let engine = open(dir.path(), false).unwrap();
+    assert_eq!(rows(&engine), 199);
+    let found = engine.replayed();
+    assert_eq!((found.logs, found.batches), (1, 199));
+    let torn = found.torn.unwrap();
+    assert_eq!((torn.file, torn.from_byte + torn.bytes), (log, bytes.len() as u64 - 10));
+    assert!(
+        torn.from_byte >= whole.saturating_sub(100),
+        "{} of {whole}",
+        torn.from_byte
+    );
+}
+
+#[test]
+fn what_is_said_of_a_torn_log_is_what_the_engine_keeps() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path(), true).unwrap();
+    // Records of one piece, of several, and such that end near the end of a block.
+    for number in 0..40u32 {
+        let value = vec![7; 900 * number as usize];
+        let batch = [BatchOp::Put(Space::Point, &number.to_be_bytes(), &value)];
+        engine.commit(&batch).unwrap();
+    }
+    drop(engine);
+    let log = largest_log(dir.path());
+    let bytes = std::fs::read(&log).unwrap();
+    for cut in [1, 5, 8, 400, 35_200, 35_300, 70_000, 100_000, 400_000, bytes.len() - 60] {
+        let torn = tempfile::tempdir().unwrap();
+        crate::copied::copy_dir(dir.path(), torn.path());
+        let log = torn.path().join(log.file_name().unwrap());
+        std::fs::write(&log, &bytes[..bytes.len() - cut]).unwrap();
+        let engine = open(torn.path(), false).unwrap();
+        assert_eq!(engine.replayed().batches, rows(&engine) as u64, "cut by {cut}");
+    }
+}
+
+#[test]
+fn a_log_that_was_replayed_is_not_replayed_again() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path());
+    let found = open(dir.path(), false).unwrap().replayed();
+    assert_eq!((found.batches, found.torn), (200, None));
+    assert_eq!(open(dir.path(), false).unwrap().replayed().batches, 0);
 }
 
 #[test]

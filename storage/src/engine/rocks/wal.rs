@@ -1,0 +1,111 @@
+//! What lies in RocksDB's write-ahead logs before it replays them, so that a start can say what it found and what it cut.
+//! Only for people: what is kept decides RocksDB. Its files are runs of 32 KiB blocks; a record is one piece or several,
+//! each in one block behind a header of checksum (4 bytes), length (2) and kind (1).
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use crate::engine::{Replayed, Torn};
+
+const BLOCK: usize = 32 << 10;
+const HEADER: usize = 7;
+/// Kinds of pieces. Those not listed are notes of RocksDB to itself.
+const ZERO: u8 = 0;
+const WHOLE: u8 = 1;
+const FIRST: u8 = 2;
+const MIDDLE: u8 = 3;
+const LAST: u8 = 4;
+
+/// Reads every log in `dir`.
+///
+/// # Errors
+/// When a file cannot be read.
+pub(super) fn look(dir: &Path) -> io::Result<Replayed> {
+    let mut logs = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            logs.push(path);
+        }
+    }
+    logs.sort();
+    let mut found = Replayed::default();
+    for path in logs {
+        let scan = Scan::of(&mut File::open(&path)?)?;
+        found.logs += 1;
+        found.bytes += scan.whole_end;
+        found.batches += scan.batches;
+        if scan.written_end > scan.whole_end {
+            found.torn = Some(Torn {
+                file: path,
+                from_byte: scan.whole_end,
+                bytes: scan.written_end - scan.whole_end,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// How far one file is good.
+#[derive(Debug, Default)]
+struct Scan {
+    batches: u64,
+    /// Behind the last whole record.
+    whole_end: u64,
+    /// Behind the last byte that is not zero.
+    written_end: u64,
+    over: bool,
+}
+
+impl Scan {
+    fn of(file: &mut File) -> io::Result<Self> {
+        let (mut scan, mut begin, mut block) = (Self::default(), 0, Vec::with_capacity(BLOCK));
+        loop {
+            block.clear();
+            if file.take(BLOCK as u64).read_to_end(&mut block)? == 0 {
+                return Ok(scan);
+            }
+            scan.block(begin, &block);
+            begin += block.len() as u64;
+        }
+    }
+
+    fn block(&mut self, begin: u64, block: &[u8]) {
+        if let Some(last) = block.iter().rposition(|byte| *byte != 0) {
+            self.written_end = begin + last as u64 + 1;
+        }
+        let mut at = 0;
+        while !self.over && at + HEADER <= BLOCK {
+            let Some((kind, length)) = piece(block.get(at..).unwrap_or_default()) else {
+                self.over = true;
+                return;
+            };
+            at += length;
+            match kind {
+                FIRST | MIDDLE => {}
+                WHOLE | LAST => {
+                    self.batches += 1;
+                    self.whole_end = begin + at as u64;
+                }
+                _ => self.whole_end = begin + at as u64,
+            }
+        }
+    }
+}
+
+/// Kind and length, header included, of the piece that begins here; `None` when it is not whole.
+fn piece(bytes: &[u8]) -> Option<(u8, usize)> {
+    let (checksum, rest) = bytes.split_first_chunk::<4>()?;
+    let (length, rest) = rest.split_first_chunk::<2>()?;
+    let length = usize::from(u16::from_le_bytes(*length));
+    let checked = rest.get(..=length)?;
+    let kind = *checked.first()?;
+    let is_good = kind != ZERO && masked(crc32c::crc32c(checked)) == u32::from_le_bytes(*checksum);
+    is_good.then_some((kind, HEADER + length))
+}
+
+/// As RocksDB stores a checksum, so that a checksum of checksums stays good.
+fn masked(checksum: u32) -> u32 {
+    checksum.rotate_right(15).wrapping_add(0xa282_ead8)
+}
