@@ -18,7 +18,7 @@ pub fn say(store: &Store) {
         epoch = found.epoch,
         incarnation = found.incarnation,
         floor_lsn = found.floor_lsn,
-        replayed_groups = replayed.batches,
+        replayed_batches = replayed.batches,
         replayed_bytes = replayed.bytes,
         write_ahead_logs = replayed.logs,
         engine_ms = millis(found.engine_took),

@@ -97,7 +97,7 @@ pub struct Replayed {
     pub logs: u64,
     /// Bytes of whole records in them.
     pub bytes: u64,
-    /// Whole records: one is one batch, and every group of transactions is one batch.
+    /// Whole records. Each is a batch: a group of transactions, or a note of the store itself.
     pub batches: u64,
     /// What follows the last whole record of a file.
     pub torn: Option<Torn>,

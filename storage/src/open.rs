@@ -218,7 +218,7 @@ impl Store {
                     logs, bytes, batches, ..
                 } = found;
                 progress(&format!(
-                    "replaying {batches} groups, {bytes} bytes, from {logs} write-ahead logs"
+                    "replaying {batches} batches, {bytes} bytes, from {logs} write-ahead logs"
                 ));
             }
         };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use seawall_tests::server::{Server, Started};
 
 use crate::scenario::{Rig, Scenario, Trouble, wrong};
-use crate::world::{World, caller, pause, tail};
+use crate::world::{World, caller, keep_sessions, pause, tail};
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -124,7 +124,11 @@ fn start_in(world: &mut World, cage: &Cage) -> Result<Started, Trouble> {
     world.launch.wrapper = cage.wrapper();
     let started = world.start("");
     world.launch.wrapper.clear();
-    Ok(started?)
+    let started = started?;
+    if let Started::Up(server) = &started {
+        keep_sessions(server)?;
+    }
+    Ok(started)
 }
 
 /// The most memory of its own that is seen while so much is acknowledged.

@@ -67,9 +67,12 @@ fn speaks(rig: &Rig) -> Result<String, Trouble> {
         ],
     )?;
     let lsn = number(&server, WHOLE, "lsn")?;
-    let groups = number(&server, WHOLE, "replayed_groups")?;
-    if lsn == 0 || groups == 0 || number(&server, WHOLE, "floor_lsn")? > lsn {
-        return wrong(format!("lsn {lsn}, {groups} groups replayed: {}", tail(&server.log())));
+    let batches = number(&server, WHOLE, "replayed_batches")?;
+    if lsn == 0 || batches == 0 || number(&server, WHOLE, "floor_lsn")? > lsn {
+        return wrong(format!(
+            "lsn {lsn}, {batches} batches replayed: {}",
+            tail(&server.log())
+        ));
     }
     if !server.stop(STEP_MAX)? {
         return wrong("the server did not stop in order");
@@ -98,7 +101,7 @@ fn speaks(rig: &Rig) -> Result<String, Trouble> {
     world.audit(server)?;
     refuses(&world)?;
     Ok(format!(
-        "after a kill: lsn {lsn}, {groups} groups replayed; a torn tail: {bytes} bytes from {from} on; a refusal: file, \
+        "after a kill: lsn {lsn}, {batches} batches replayed; a torn tail: {bytes} bytes from {from} on; a refusal: file, \
          reason, advice; all codes in the help"
     ))
 }

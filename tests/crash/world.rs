@@ -85,6 +85,17 @@ pub fn pause(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms)); // poll
 }
 
+/// Has every session of an account stay when it logs in again.
+pub fn keep_sessions(server: &Server) -> Result<(), Trouble> {
+    let path = format!("/admin/v1/games/{}", server.fact("game_id"));
+    let policy = json!({"session_policy": "both"});
+    match caller(server).admin.post(&path, Body::Json(&policy)) {
+        Ok(answer) if answer.status != 200 => wrong(format!("game.update answered {}", answer.body)),
+        // A fault that strikes this early is the scenario's business.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// Who speaks to a server.
 pub fn caller(server: &Server) -> Caller {
     Caller {
@@ -150,15 +161,7 @@ impl World {
     pub fn up(&self, faults: &str) -> Result<Server, Trouble> {
         match self.start(faults)? {
             Started::Up(server) => {
-                let path = format!("/admin/v1/games/{}", server.fact("game_id"));
-                let policy = json!({"session_policy": "both"});
-                let answer = caller(&server).admin.post(&path, Body::Json(&policy));
-                match answer {
-                    Ok(answer) if answer.status == 200 => {}
-                    Ok(answer) => return wrong(format!("game.update answered {}", answer.body)),
-                    // A fault that strikes this early is the scenario's business.
-                    Err(_) => {}
-                }
+                keep_sessions(&server)?;
                 Ok(server)
             }
             Started::Ended { code, log } => wrong(format!("the server does not start: exit {code:?}: {}", tail(&log))),

@@ -620,7 +620,7 @@ fn a_start_says_what_it_found_and_what_it_cut() {
     let cut = found.replayed.torn.clone().unwrap();
     assert_eq!((found.lsn, cut.file), (19, log));
     assert_eq!(cut.from_byte + cut.bytes, bytes.len() as u64 - 7);
-    let replaying = format!("replaying {} groups", found.replayed.batches);
+    let replaying = format!("replaying {} batches", found.replayed.batches);
     assert!(
         said.lock().iter().any(|text| text.starts_with(&replaying)),
         "{:?}",

@@ -36,11 +36,12 @@ pub(super) fn look(dir: &Path) -> io::Result<Replayed> {
         found.logs += 1;
         found.bytes += scan.whole_end;
         found.batches += scan.batches;
+        // Nothing but zeros is space that was never written.
         if scan.written_end > scan.whole_end {
             found.torn = Some(Torn {
                 file: path,
                 from_byte: scan.whole_end,
-                bytes: scan.written_end - scan.whole_end,
+                bytes: scan.end - scan.whole_end,
             });
         }
     }
@@ -55,23 +56,26 @@ struct Scan {
     whole_end: u64,
     /// Behind the last byte that is not zero.
     written_end: u64,
+    /// Behind the last byte.
+    end: u64,
     over: bool,
 }
 
 impl Scan {
     fn of(file: &mut File) -> io::Result<Self> {
-        let (mut scan, mut begin, mut block) = (Self::default(), 0, Vec::with_capacity(BLOCK));
+        let (mut scan, mut block) = (Self::default(), Vec::with_capacity(BLOCK));
         loop {
             block.clear();
             if file.take(BLOCK as u64).read_to_end(&mut block)? == 0 {
                 return Ok(scan);
             }
-            scan.block(begin, &block);
-            begin += block.len() as u64;
+            scan.block(&block);
         }
     }
 
-    fn block(&mut self, begin: u64, block: &[u8]) {
+    fn block(&mut self, block: &[u8]) {
+        let begin = self.end;
+        self.end += block.len() as u64;
         if let Some(last) = block.iter().rposition(|byte| *byte != 0) {
             self.written_end = begin + last as u64 + 1;
         }
