@@ -47,6 +47,9 @@ pub struct Limits {
     pub total_ms: u64,
     /// An idle kept-alive connection, in milliseconds. Also the time an answer may take to be read.
     pub idle_ms: u64,
+    /// An HTTP/1 connection that was idle for so long gives its buffers back until the client speaks again, in
+    /// milliseconds. Not a setting: it costs a busy client nothing.
+    pub rest_after_ms: u64,
     /// Largest body of an ordinary call, in bytes; routes that take more (imports, uploads) say so themselves.
     pub body_max_bytes: usize,
     /// TLS handshakes at a time; more are closed.
@@ -71,6 +74,7 @@ impl Default for Limits {
             body_ms: 30_000,
             total_ms: 60_000,
             idle_ms: 75_000,
+            rest_after_ms: 1_000,
             body_max_bytes: BODY_MAX_BYTES,
             handshakes_max: 512,
             connections_max: 100_000,

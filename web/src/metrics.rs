@@ -119,6 +119,8 @@ pub struct HttpMetrics {
     pub panics: Counter,
     /// Token checks read again from the store.
     pub rechecked: Counter,
+    /// Idle connections that gave their buffers back.
+    pub resting: Gauge,
     /// Failures to accept (out of descriptors, …).
     pub accept_errors: Counter,
     /// 0 serving, 1 lame duck, 2 not accepting, 3 closing, 4 closed.
@@ -150,6 +152,7 @@ impl HttpMetrics {
             in_flight: Gauge::default(),
             panics: Counter::default(),
             rechecked: Counter::default(),
+            resting: Gauge::default(),
             accept_errors: Counter::default(),
             drain_state: Gauge::default(),
             shed: Family::default(),
@@ -195,6 +198,11 @@ impl HttpMetrics {
             self.shed.clone(),
         );
         registry.register("seawall_connections_open", "Open connections", self.open.clone());
+        registry.register(
+            "seawall_connections_resting",
+            "Idle connections that gave their buffers back",
+            self.resting.clone(),
+        );
         registry.register(
             "seawall_connections_accepted",
             "Connections accepted",

@@ -46,6 +46,8 @@ pub struct Figures {
     pub refused: u64,
     /// Some of the failures.
     pub examples: Vec<String>,
+    /// Share of the TLS handshakes that were resumed.
+    pub resumed: f64,
     /// Runs thrown away because the loader was late.
     pub voided: usize,
     /// This one too should have been, but there is an end to trying.
@@ -126,6 +128,8 @@ pub fn figures(outcome: &Outcome, meter: &CpuMeter, voided: usize) -> Result<Fig
         failures: outcome.failures(),
         refused: outcome.refused,
         examples: outcome.examples.clone(),
+        resumed: outcome.handshakes.resumed as f64
+            / (outcome.handshakes.full + outcome.handshakes.resumed).max(1) as f64,
         voided,
         void: outcome.is_void(),
     })

@@ -1,5 +1,6 @@
 //! One HTTP connection, from its first byte to its close: which HTTP it speaks, its requests, and the driver that cuts
-//! it when a phase lasts too long or the drain says so.
+//! it when a phase lasts too long or the drain says so. An HTTP/1 connection that idles is taken apart: hyper's buffers,
+//! 16 KiB, are given back, and it rests as a socket until the client speaks. See decisions/0701-resting-connections.md.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -7,6 +8,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
@@ -16,7 +18,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use super::drain::{DrainSignal, DrainState};
 use super::pulse::Pulse;
@@ -72,7 +74,7 @@ where
         refusal::answer(&code.error(), ids.request_ids.next(), clock.now_at())
     });
     let drain = app.inner.drain.clone();
-    let io = TokioIo::new(Watched::new(stream, first, Arc::clone(&pulse), replace));
+    let io = Watched::new(stream, first, Arc::clone(&pulse), replace);
     let service = RequestService {
         app,
         origin,
@@ -80,12 +82,60 @@ where
     };
     if spoken == Spoken::H2 {
         pulse.speak_h2();
-        let connection = h2_builder().serve_connection(io, service);
-        drive(connection, &pulse, &drain, |c| c.graceful_shutdown()).await
+        let connection = pin!(h2_builder().serve_connection(TokioIo::new(io), service));
+        match drive(connection, &pulse, &drain, |c| c.graceful_shutdown(), None).await {
+            Let::Go(cut) => cut,
+            Let::Rest => None,
+        }
     } else {
-        let connection = h1_builder().serve_connection(io, service);
-        drive(connection, &pulse, &drain, |c| c.graceful_shutdown()).await
+        serve_h1(io, service, &pulse, &drain).await
     }
+}
+
+/// Serves HTTP/1, again and again after rests.
+async fn serve_h1<S>(mut io: Watched<S>, mut service: RequestService, pulse: &Pulse, drain: &DrainSignal) -> Cut
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let resting = service.app.inner.metrics.resting.clone();
+    loop {
+        // On the heap, so that a task at rest does not have room for it.
+        let mut connection = Box::new(h1_builder().serve_connection(TokioIo::new(io), service));
+        let rest_after = Some(pulse.rest_after());
+        let let_go = drive(
+            Pin::new(&mut *connection),
+            pulse,
+            drain,
+            |c| c.graceful_shutdown(),
+            rest_after,
+        )
+        .await;
+        if let Let::Go(cut) = let_go {
+            return cut;
+        }
+        let parts = connection.into_parts();
+        (io, service) = (parts.io.into_inner(), parts.service);
+        io.give_back(parts.read_buf);
+        if !io.holds_bytes() {
+            resting.inc();
+            rest(&mut io, pulse, drain).await;
+            resting.dec();
+        }
+    }
+}
+
+/// Waits until something happens: the client speaks or leaves, its time is over, or a drain begins. Whoever serves the
+/// connection next finds out which.
+async fn rest<S: AsyncRead + Unpin>(io: &mut Watched<S>, pulse: &Pulse, drain: &DrainSignal) {
+    let mut timer = pin!(sleep_until(pulse.due()));
+    poll_fn(|cx: &mut Context<'_>| {
+        pulse.waker.register(cx.waker());
+        if drain.is_closing() || timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        io.poll_speaks(cx)
+    })
+    .await;
 }
 
 /// Tells HTTP/2 with prior knowledge from HTTP/1 by the first bytes, which are kept.
@@ -132,13 +182,27 @@ fn h2_builder() -> http2::Builder<TokioExecutor> {
     builder
 }
 
-/// Polls a connection to its end, with one timer for all its deadlines.
-async fn drive<C, E>(connection: C, pulse: &Pulse, drain: &DrainSignal, close: impl Fn(Pin<&mut C>)) -> Cut
+/// Why a connection is polled no more.
+enum Let {
+    /// It ended.
+    Go(Cut),
+    /// It has been idle and holds nothing.
+    Rest,
+}
+
+/// Polls a connection to its end, or to its rest where it may have one, with one timer for all its deadlines.
+async fn drive<C, E>(
+    mut connection: Pin<&mut C>,
+    pulse: &Pulse,
+    drain: &DrainSignal,
+    close: impl Fn(Pin<&mut C>),
+    rest_after: Option<Duration>,
+) -> Let
 where
     C: Future<Output = Result<(), E>>,
 {
-    let mut connection = pin!(connection);
-    let mut armed = pulse.due();
+    let next_look = |due: Instant| rest_after.map_or(due, |after| due.min(Instant::now() + after));
+    let mut armed = next_look(pulse.due());
     let mut timer = pin!(sleep_until(armed));
     let (mut was_told, mut is_registered) = (false, false);
     poll_fn(|cx: &mut Context<'_>| {
@@ -148,10 +212,10 @@ where
             pulse.waker.register(cx.waker());
         }
         if drain.state() == DrainState::Closed {
-            return Poll::Ready(Some("drain_limit"));
+            return Poll::Ready(Let::Go(Some("drain_limit")));
         }
         if connection.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
+            return Poll::Ready(Let::Go(None));
         }
         // Polled first, so that a request already here is taken; and a connection that was accepted and has not yet
         // asked anything is let ask once: its answer closes it.
@@ -159,7 +223,7 @@ where
             was_told = true;
             close(connection.as_mut());
             if connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(None);
+                return Poll::Ready(Let::Go(None));
             }
         }
         loop {
@@ -172,10 +236,13 @@ where
                 return Poll::Pending;
             }
             if due <= armed {
-                return Poll::Ready(Some(pulse.phase().timeout_label()));
+                return Poll::Ready(Let::Go(Some(pulse.phase().timeout_label())));
             }
-            armed = due;
-            timer.as_mut().reset(due);
+            if rest_after.is_some() && !was_told && pulse.may_rest() {
+                return Poll::Ready(Let::Rest);
+            }
+            armed = next_look(due);
+            timer.as_mut().reset(armed);
         }
     })
     .await

@@ -55,10 +55,13 @@ pub(super) struct Pulse {
     due_ms: AtomicU64,
     in_flight: AtomicU32,
     is_h2: AtomicBool,
+    /// All that was written has left for the socket.
+    is_flushed: AtomicBool,
     first_byte_ms: u64,
     header_ms: u64,
     exchange_ms: u64,
     idle_ms: u64,
+    rest_after_ms: u64,
     /// Wakes the driver when the drain moves on.
     pub(super) waker: AtomicWaker,
 }
@@ -71,10 +74,12 @@ impl Pulse {
             due_ms: AtomicU64::new(limits.first_byte_ms),
             in_flight: AtomicU32::new(0),
             is_h2: AtomicBool::new(false),
+            is_flushed: AtomicBool::new(true),
             first_byte_ms: limits.first_byte_ms,
             header_ms: limits.header_ms,
             exchange_ms: limits.total_ms + limits.idle_ms,
             idle_ms: limits.idle_ms,
+            rest_after_ms: limits.rest_after_ms,
             waker: AtomicWaker::new(),
         }
     }
@@ -138,6 +143,26 @@ impl Pulse {
         !matches!(self.phase(), Phase::FirstByte | Phase::Head)
     }
 
+    /// Something was written, or all of it has left.
+    pub(super) fn flushed(&self, all: bool) {
+        self.is_flushed.store(all, Ordering::Relaxed);
+    }
+
+    /// How long a connection is idle before it may rest.
+    pub(super) fn rest_after(&self) -> Duration {
+        Duration::from_millis(self.rest_after_ms)
+    }
+
+    /// True when nothing of a request or an answer is held, and has not been for a while.
+    pub(super) fn may_rest(&self) -> bool {
+        let now_ms = u64::try_from(self.base.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let idle_since_ms = self.due_ms.load(Ordering::Relaxed).saturating_sub(self.idle_ms);
+        self.phase() == Phase::Idle
+            && self.is_quiet()
+            && self.is_flushed.load(Ordering::Relaxed)
+            && now_ms.saturating_sub(idle_since_ms) >= self.rest_after_ms
+    }
+
     /// True while no request is being worked on.
     pub(super) fn is_quiet(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) == 0
@@ -147,6 +172,30 @@ impl Pulse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_connection_that_holds_nothing_may_rest() {
+        let limits = Limits::default();
+        let pulse = Pulse::new(&limits);
+        let long = Duration::from_millis(limits.rest_after_ms);
+        tokio::time::advance(long).await;
+        assert!(!pulse.may_rest(), "it has not asked yet");
+        pulse.received();
+        pulse.request_began();
+        tokio::time::advance(long).await;
+        assert!(!pulse.may_rest(), "a request is worked on");
+        pulse.flushed(false);
+        pulse.answer_ended();
+        tokio::time::advance(long).await;
+        assert!(!pulse.may_rest(), "the answer has not left");
+        pulse.flushed(true);
+        assert!(pulse.may_rest());
+        pulse.received();
+        assert!(!pulse.may_rest(), "a head has begun");
+        pulse.request_began();
+        pulse.answer_ended();
+        assert!(!pulse.may_rest(), "not for long enough");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_deadline_follows_the_phase() {

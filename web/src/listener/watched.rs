@@ -1,6 +1,6 @@
 //! The socket as hyper sees it: tells the connection's [`Pulse`] what happens, puts our problem in place of hyper's own
 //! bare refusals, and closes in the order that lets the last answer arrive: end of ours, then read what the client
-//! still sends, then let go.
+//! still sends, then let go. While a connection rests, this is all that is left of it.
 
 use std::io;
 use std::pin::Pin;
@@ -13,6 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::pulse::Pulse;
 use super::refusal;
 use crate::limits::DRAIN_MAX_BYTES;
+
+/// Bytes taken from a client that ends its connection's rest; the others wait in the socket.
+const WORD_BYTES: usize = 64;
 
 /// Renders our answer in place of an automatic one.
 pub(super) type Replace = Box<dyn Fn(seawall_domain::Code) -> Bytes + Send>;
@@ -40,6 +43,29 @@ impl<S> Watched<S> {
             lingered_bytes: 0,
         }
     }
+
+    /// Bytes that were read and not used come first again.
+    pub(super) fn give_back(&mut self, bytes: Bytes) {
+        self.prefix = bytes;
+    }
+
+    /// Whether bytes were read and not used.
+    pub(super) fn holds_bytes(&self) -> bool {
+        !self.prefix.is_empty()
+    }
+}
+
+impl<S: AsyncRead + Unpin> Watched<S> {
+    /// Ready when the client spoke, which is kept for the next reader, or when it is gone, which the next reader is
+    /// told too.
+    pub(super) fn poll_speaks(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; WORD_BYTES];
+        let mut buf = ReadBuf::new(&mut scratch);
+        // An error comes again, or is followed by an end, when it is asked for again.
+        let _ = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf));
+        self.prefix = Bytes::copy_from_slice(buf.filled());
+        Poll::Ready(())
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -65,6 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
             self.replacement = refusal::code_of_automatic(buf).map(|code| (self.replace)(code));
         }
         let this = &mut *self;
+        this.pulse.flushed(false);
         let Some(replacement) = &mut this.replacement else {
             return Pin::new(&mut this.stream).poll_write(cx, buf);
         };
@@ -77,7 +104,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.pulse.flushed(true);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -56,17 +56,20 @@ fn timestamp(text: &str) -> Option<u64> {
     (text.len() <= 12 && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
 }
 
+/// Lower-case hex of 32 bytes, exactly.
 fn parse_hex(text: &str) -> Option<[u8; 32]> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     let mut bytes = [0; 32];
-    if text.len() != 64 || text.bytes().any(|b| b.is_ascii_uppercase()) {
+    if pairs.len() != bytes.len() || !rest.is_empty() {
         return None;
     }
-    for (place, byte) in bytes.iter_mut().enumerate() {
-        let digits = text.get(2 * place..2 * place + 2)?;
-        *byte = digits
-            .bytes()
-            .all(|b| b.is_ascii_hexdigit())
-            .then(|| u8::from_str_radix(digits, 16).ok())??;
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
     }
     Some(bytes)
 }

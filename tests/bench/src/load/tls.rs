@@ -1,16 +1,18 @@
 //! TLS of the load generator: a client that spends as little as it can, because only the server is measured. It believes every
 //! certificate and does not check the handshake's signature; the key exchange is done for real.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::client::Resumption;
+use rustls::NamedGroup;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, version};
 
-/// Sessions a client with tickets keeps.
-const SESSIONS_MAX: usize = 256;
+/// Tickets a client keeps; the library's own store keeps eight of a server, fewer than there are connections at once.
+const TICKETS_MAX: usize = 1024;
 
 /// How a TLS client behaves; clones share their tickets.
 #[derive(Clone)]
@@ -35,7 +37,7 @@ impl TlsClient {
             .with_no_client_auth();
         config.alpn_protocols = vec![alpn.to_vec()];
         config.resumption = if tickets {
-            Resumption::in_memory_sessions(SESSIONS_MAX)
+            Resumption::store(Arc::new(Tickets::default()))
         } else {
             Resumption::disabled()
         };
@@ -49,6 +51,39 @@ impl TlsClient {
     /// A fresh connection.
     pub fn connect(&self) -> Result<ClientConnection, Error> {
         ClientConnection::new(Arc::clone(&self.config), self.name.clone())
+    }
+}
+
+/// Tickets of one server, each used once, oldest first.
+#[derive(Debug, Default)]
+struct Tickets {
+    kept: Mutex<VecDeque<Tls13ClientSessionValue>>,
+}
+
+impl ClientSessionStore for Tickets {
+    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        None
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, ticket: Tls13ClientSessionValue) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < TICKETS_MAX {
+            kept.push_back(ticket);
+        }
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 }
 

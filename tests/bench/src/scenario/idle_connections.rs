@@ -1,5 +1,7 @@
 //! What an idle connection costs in memory, and whether thousands of them slow the busy ones down.
 
+use std::time::{Duration, Instant};
+
 use seawall_tests::server::Failure;
 
 use super::Scenario;
@@ -19,6 +21,8 @@ const MANY: usize = 100_000;
 const FEW: usize = 18_000;
 /// Files that are needed beside those of the connections.
 const SPARE_FILES: u64 = 1_500;
+/// How long to wait for memory that is given back.
+const SETTLE: Duration = Duration::from_secs(14);
 /// Loopback addresses the loader calls from.
 const SOURCES: u8 = 100;
 /// Settings that a host with so many connections from one address would have.
@@ -127,11 +131,23 @@ fn idle(
     if held.count() != count {
         return Err(format!("{} of {count} connections stand: {:?}", held.count(), outcome.examples).into());
     }
-    let full_bytes = resident_bytes(pid);
+    let full_bytes = settled_bytes(pid);
     let after = ask()?;
     Ok(Idle {
         kib: full_bytes.saturating_sub(empty_bytes) as f64 / 1024.0 / count as f64,
         before,
         after,
     })
+}
+
+/// Resident memory once it falls no more: buffers of idle connections are given back after a second, and by the allocator to the
+/// system some seconds later.
+fn settled_bytes(pid: u32) -> u64 {
+    let begun = Instant::now();
+    let mut least = u64::MAX;
+    while begun.elapsed() < SETTLE {
+        std::thread::sleep(Duration::from_millis(250)); // poll
+        least = least.min(resident_bytes(pid));
+    }
+    least
 }

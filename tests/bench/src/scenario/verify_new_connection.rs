@@ -4,11 +4,11 @@ use seawall_tests::server::Failure;
 
 use super::Scenario;
 use super::verify_hot::{CONNECTIONS, PLAYERS, answer_bytes};
-use crate::bench::{Bench, each};
+use crate::bench::{Bench, Figures, each};
 use crate::calls::{Judge, Prepared, is_200, is_valid};
 use crate::load::{Life, Plan, Target};
 use crate::peer::nginx::Nginx;
-use crate::report::Row;
+use crate::report::{Row, median};
 use crate::seawall::Seawall;
 
 const NAME: &str = "verify-new-connection";
@@ -64,10 +64,18 @@ fn run(bench: &Bench) -> Result<Vec<Row>, Failure> {
             "CPU-us/request",
             &each(&own, |run| run.cpu_us),
         );
-        rows.push(
-            row.beside("nginx return 200", &each(&peer, |run| run.cpu_us))
-                .at_most_times_peer(1.5),
-        );
+        let mut row = row
+            .beside("nginx return 200", &each(&peer, |run| run.cpu_us))
+            .at_most_times_peer(1.5);
+        if ours.tls.is_some() {
+            let resumed = |runs: &[Figures]| 100.0 * median(&each(runs, |run| run.resumed));
+            row = row.note(&format!(
+                "{:.0} % resumed, {:.0} % of nginx's",
+                resumed(&own),
+                resumed(&peer)
+            ));
+        }
+        rows.push(row);
         let row = Row::of(
             NAME,
             &format!("rate, {name}"),

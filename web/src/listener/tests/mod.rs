@@ -3,5 +3,6 @@
 mod deadlines;
 mod drain;
 mod input;
+mod rest;
 mod tls;
 mod trust;
