@@ -17,12 +17,12 @@ pub const SCENARIO: Scenario = Scenario {
     ideas: &[
         (
             "rate",
-            "Five rows and seven index entries a registration through an ordered overlay, the journal's copy and RocksDB's; next: put the \
-             identity's and the player's rows without reading first where the key is fresh.",
+            "By perf 44 % of the processor time is HTTP, 31 % the sequencer, 19 % the writer, 5 % the auth log. Beside the bare store: HTTP, the \
+             rules, their reads and the auth log on the same CPU. Next: fewer reads where a key is fresh, and wake-ups of the runtime once a group.",
         ),
         (
             "p99",
-            "Compactions and memtable flushes share the CPU with the group's sync; see the engine's own stalls in /metrics.",
+            "Compactions and memtable flushes share the CPU with the group's sync; see the engine's stalls in /metrics.",
         ),
     ],
     run,

@@ -35,11 +35,13 @@ pub const SCENARIO: Scenario = Scenario {
     ideas: &[
         (
             "memory",
-            "A task, hyper's read buffer and its state; next: give the read buffer back while a connection is idle.",
+            "Idle connections give hyper's buffers back (decisions/0701), yet more stays resident than a task of some KiB, a registration and a \
+             timer explain. Next: jemalloc's own statistics before and after, then a smaller task.",
         ),
         (
             "rate",
-            "Nothing of an idle connection runs; a fall beyond the noise would be the timer wheel or the memory.",
+            "Seen beside idle TLS connections only, two thirds of the rate, and the cause is not known. Next: `perf record` of server and loader \
+             while they stand.",
         ),
     ],
     run,

@@ -19,7 +19,9 @@ pub const SCENARIO: Scenario = Scenario {
     ideas: &[
         (
             "rate",
-            "One row with three index entries; the rest is HTTP and the reads of revocations and restrictions inside the transaction.",
+            "The store alone writes one row of 140 bytes in 11 us of processor time; a served refresh adds HTTP of about 10 us, the reads of \
+             revocations and restrictions inside the transaction, and the auth log with a sync of its own. Next: ask the mirrors instead of \
+             reading, and wake the runtime once a group.",
         ),
         (
             "p99",
