@@ -97,6 +97,12 @@ impl ProcessHost {
         self.settings.store(Arc::new(settings));
     }
 
+    /// What the start went into.
+    #[must_use]
+    pub fn phases_ms(&self) -> String {
+        self.progress.phases_ms()
+    }
+
     /// Resolves when somebody asked this process to stop.
     pub async fn stop_asked(&self) {
         let mut asked = self.stop.subscribe();

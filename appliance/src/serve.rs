@@ -312,6 +312,7 @@ fn announce(host: &ProcessHost) {
         version = build_info::VERSION,
         commit = build_info::COMMIT,
         listeners,
+        phases_ms = host.phases_ms(),
         ready = host.readiness().iter().all(|check| check.ok),
         "serving"
     );

@@ -1,13 +1,15 @@
 //! What every scenario is given: the binary, a place to work, how long and how often.
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use seawall_tests::server::Failure;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::load::{Callers, Outcome, Plan, run};
-use crate::machine::{SyncTimes, sync_times};
+use crate::machine::{LOADER_CPU, SyncTimes, sync_times};
 use crate::process::CpuMeter;
 
 /// How often a run is repeated because the loader was late.
@@ -19,6 +21,8 @@ pub struct Bench {
     pub seawall: PathBuf,
     /// Scratch directories come below here; on the disk that is measured.
     pub work: PathBuf,
+    /// Large sets of accounts are kept here.
+    pub cache: PathBuf,
     /// Runs of each side, interleaved.
     pub runs: usize,
     /// Length of a run.
@@ -62,6 +66,26 @@ impl Bench {
     pub fn scratch(&self) -> Result<TempDir, Failure> {
         std::fs::create_dir_all(&self.work)?;
         Ok(tempfile::Builder::new().prefix("run-").tempdir_in(&self.work)?)
+    }
+
+    /// Runs the command line of the binary on all CPUs; the JSON it printed.
+    ///
+    /// # Errors
+    /// When it fails, with what it said.
+    pub fn command_line(&self, arguments: &[&str]) -> Result<Value, Failure> {
+        let output = Command::new("taskset")
+            .args(["-c", &format!("0-{LOADER_CPU}")])
+            .arg(&self.seawall)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            let why = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(format!("seawall {arguments:?}: {said} {why}").into());
+        }
+        let last = said.lines().last().unwrap_or_default();
+        Ok(serde_json::from_str(last).map_err(|error| format!("seawall {arguments:?} printed `{last}`: {error}"))?)
     }
 
     /// Times of `fdatasync` where the scratch directories are.

@@ -96,6 +96,15 @@ impl Guests {
             ..Self::new(seawall, 90)
         }
     }
+
+    /// The same on devices of another series.
+    #[must_use]
+    pub fn in_series(self, series: u64) -> Self {
+        Self {
+            number: series * 100_000_000,
+            ..self
+        }
+    }
 }
 
 impl Callers for Guests {

@@ -6,6 +6,7 @@
 mod bench;
 mod buckets;
 mod calls;
+mod dataset;
 mod load;
 mod machine;
 mod part;
@@ -14,6 +15,7 @@ mod process;
 mod report;
 mod scenario;
 mod seawall;
+mod sessions;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +60,9 @@ struct Run {
     /// The report to compare with.
     #[arg(long, default_value = "tests/bench/REPORT.json")]
     committed: PathBuf,
+    /// Where large sets of accounts are kept [default: bench in the cache folder of the user].
+    #[arg(long)]
+    cache: Option<PathBuf>,
     /// Runs of each side.
     #[arg(long, default_value_t = 3)]
     runs: usize,
@@ -102,6 +107,7 @@ fn run(options: &Run) -> Result<bool, Failure> {
     let bench = Bench {
         seawall: std::path::absolute(&options.seawall)?,
         work: std::path::absolute(options.out.join("work"))?,
+        cache: options.cache.clone().unwrap_or_else(cache),
         runs: options.runs.max(1),
         span: Duration::from_secs_f64(options.seconds),
         files_max: machine::raise_file_limit(),
@@ -136,6 +142,12 @@ fn run(options: &Run) -> Result<bool, Failure> {
     }
     println!("{}", options.out.join("report.md").display());
     Ok(whole)
+}
+
+fn cache() -> PathBuf {
+    let set = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = set.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache"));
+    cache.join("seawall/bench")
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>, Failure> {

@@ -172,6 +172,15 @@ pub fn resident_bytes(pid: u32) -> u64 {
     tree(pid).into_iter().map(pages).sum::<u64>() * PAGE_BYTES
 }
 
+/// Most resident bytes a process ever had.
+#[must_use]
+pub fn peak_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
 /// Reads the processor time of a process while a run is measured.
 pub struct CpuMeter {
     pid: u32,

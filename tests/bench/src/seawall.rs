@@ -13,7 +13,8 @@ use crate::bench::Bench;
 use crate::buckets::Buckets;
 use crate::calls::Guests;
 use crate::load::{NoMeter, Plan, Target, TlsClient, run};
-use crate::machine::SERVER_CPU;
+use crate::machine::{LOADER_CPU, SERVER_CPU};
+use crate::sessions::Place;
 
 /// Path of a token check.
 pub const VERIFY: &str = "/server/v1/sessions/verify";
@@ -33,7 +34,9 @@ const STOP_MAX: Duration = Duration::from_secs(30);
 pub struct Seawall {
     server: Option<Server>,
     launch: Launch,
-    folder: TempDir,
+    data: PathBuf,
+    /// Where `data` lies, when it is to be removed.
+    folder: Option<TempDir>,
     /// Address without TLS.
     pub plain: SocketAddr,
     /// Address with TLS.
@@ -56,22 +59,35 @@ impl Seawall {
     /// When it does not start.
     pub fn start(bench: &Bench, settings: &[&str]) -> Result<Self, Failure> {
         let folder = bench.scratch()?;
+        let data = folder.path().join("data");
+        let mut seawall = Self::start_at(bench, &data, settings, Some(SERVER_CPU))?;
+        seawall.folder = Some(folder);
+        Ok(seawall)
+    }
+
+    /// A server on a directory that stays; on one CPU, or on all.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_at(bench: &Bench, data: &Path, settings: &[&str], cpu: Option<usize>) -> Result<Self, Failure> {
+        let cpus = cpu.map_or_else(|| format!("0-{LOADER_CPU}"), |cpu| cpu.to_string());
         let mut arguments: Vec<String> = Vec::new();
         for setting in settings {
             arguments.extend(["--set".to_owned(), (*setting).to_owned()]);
         }
         let launch = Launch {
             binary: bench.seawall.clone(),
-            wrapper: ["taskset", "-c", &SERVER_CPU.to_string()].map(str::to_owned).to_vec(),
+            wrapper: ["taskset", "-c", &cpus].map(str::to_owned).to_vec(),
             env: Vec::new(),
             arguments,
-            log: Some(folder.path().join("log")),
+            log: Some(data.with_extension("log")),
         };
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut seawall = Self {
             server: None,
             launch,
-            folder,
+            data: data.to_owned(),
+            folder: None,
             plain: unknown,
             tls: unknown,
         };
@@ -102,10 +118,57 @@ impl Seawall {
         self.go()
     }
 
+    /// Starts it on its data after it ended in whatever way.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_again(&mut self) -> Result<(), Failure> {
+        self.go()
+    }
+
+    /// Ends it in order; its directory stays when it was given one.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn stop(&mut self) -> Result<(), Failure> {
+        let Some(server) = self.server.take() else {
+            return Ok(());
+        };
+        if server.stop(STOP_MAX)? {
+            return Ok(());
+        }
+        Err("the server did not leave with success".into())
+    }
+
+    /// Ends it with SIGKILL, or takes note that somebody did.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn kill(&mut self) -> Result<(), Failure> {
+        self.server.take().map_or(Ok(()), Server::kill)
+    }
+
+    /// What it logged since it was started.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.server.as_ref().map(Server::log).unwrap_or_default()
+    }
+
+    /// Game and package of its players.
+    ///
+    /// # Errors
+    /// When it is down.
+    pub fn place(&self) -> Result<Place, Failure> {
+        Ok(Place {
+            game_id: self.fact("game_id").parse()?,
+            package_id: self.fact("package_id").parse()?,
+        })
+    }
+
     /// Its data directory.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.clone()
     }
 
     /// Its process.

@@ -10,9 +10,12 @@ mod store;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use seawall_domain::{GameId, PackageId};
 use seawall_tests::server::Failure;
+use serde_json::json;
 
 use crate::peer::hyper;
+use crate::sessions::{self, Place};
 
 /// A part.
 #[derive(Subcommand)]
@@ -55,6 +58,17 @@ pub enum Part {
         #[arg(long)]
         group_bytes: Option<usize>,
     },
+    /// Opens sessions for every account of a data directory; says how many.
+    Sessions {
+        /// The data directory.
+        data: PathBuf,
+        /// Game.
+        game_id: GameId,
+        /// Package of the logins.
+        package_id: PackageId,
+        /// Sessions of an account.
+        per_account: u64,
+    },
     /// The disk alone: blocks appended and synced.
     Disk {
         /// Where.
@@ -73,6 +87,12 @@ pub enum Part {
 pub fn run(part: Part) -> Result<(), Failure> {
     let figures = match part {
         Part::Hyper { secret, answer_bytes } => return hyper::serve(&secret, answer_bytes),
+        Part::Sessions {
+            data,
+            game_id,
+            package_id,
+            per_account,
+        } => json!(sessions::seed(&data, &Place { game_id, package_id }, per_account)?),
         Part::Argon2 { seconds } => argon2::figures(seconds)?,
         Part::Store {
             operation,

@@ -1,11 +1,15 @@
 //! The list of scenarios. Each stands in a file of its own, can be run alone, and runs interleaved with its peer.
 
+mod backup;
 mod durable;
 mod generator_check;
+mod growth;
 mod guest_registration;
 mod idle_connections;
+mod import;
 mod login_cold;
 mod refresh;
+mod restart;
 mod segment_log;
 mod tls_handshake;
 mod verify_batch;
@@ -45,4 +49,8 @@ pub const SCENARIOS: &[Scenario] = &[
     login_cold::SCENARIO,
     idle_connections::SCENARIO,
     segment_log::SCENARIO,
+    import::SCENARIO,
+    growth::SCENARIO,
+    restart::SCENARIO,
+    backup::SCENARIO,
 ];
