@@ -9,8 +9,8 @@ use std::path::Path;
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind,
-    Options, Range, ReadOptions, ReadTier, SnapshotWithThreadMode, WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DBRecoveryMode, ErrorKind, Options, Range, ReadOptions, ReadTier, SnapshotWithThreadMode, WriteBatch, WriteOptions,
 };
 
 use super::{BatchOp, Capabilities, Engine, EngineView, Fetched, Replayed, Space, Tier, Visit};
@@ -21,12 +21,26 @@ use crate::span::EngineRange;
 
 /// Bounds the logs that a start has to replay.
 const WAL_MAX_BYTES: u64 = 64 << 20;
+/// What is flushed and merged soon again is not compressed; below, everything is.
+const COMPRESSION: [DBCompressionType; 7] = [
+    DBCompressionType::None,
+    DBCompressionType::None,
+    DBCompressionType::Lz4,
+    DBCompressionType::Lz4,
+    DBCompressionType::Lz4,
+    DBCompressionType::Lz4,
+    DBCompressionType::Lz4,
+];
+/// Size of the first level below the flushed files: the larger, the less often a row is rewritten on its way down.
+const LEVEL_BASE_BYTES: u64 = 1 << 30;
 /// RocksDB's own text logs: files kept, and bytes each.
 const INFO_LOGS: usize = 5;
 const INFO_LOG_BYTES: usize = 8 << 20;
 /// Bloom filter bits per key; about 1 % false positives.
 const BLOOM_BITS: f64 = 10.0;
 const BLOCK_BYTES: usize = 8 << 10;
+/// Parts of indexes and filters.
+const METADATA_BLOCK_BYTES: usize = 8 << 10;
 /// Share of a memtable that its own filter takes.
 const MEMTABLE_BLOOM_SHARE: f64 = 0.05;
 /// The space RocksDB insists on; nothing is kept in it.
@@ -89,8 +103,14 @@ fn space_options(space: Space, memory: &MemoryBudget, cache: &Cache) -> Result<O
     blocks.set_block_cache(cache);
     blocks.set_block_size(BLOCK_BYTES);
     blocks.set_format_version(6);
+    // In parts of a few KiB: whole ones (a megabyte each for a full table file) push each other out of the cache's shards,
+    // and then every look reads and checks one again.
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
+    blocks.set_metadata_block_size(METADATA_BLOCK_BYTES);
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_cache_index_and_filter_blocks_with_high_priority(true);
+    blocks.set_pin_top_level_index_and_filter(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     if matches!(space, Space::Point | Space::Meta) {
         blocks.set_bloom_filter(BLOOM_BITS, false);
@@ -103,12 +123,15 @@ fn space_options(space: Space, memory: &MemoryBudget, cache: &Cache) -> Result<O
         options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_SHARE);
     }
     options.set_block_based_table_factory(&blocks);
-    options.set_compression_type(DBCompressionType::Lz4);
-    if !matches!(space, Space::Journal) {
+    if matches!(space, Space::Journal) {
         // The journal's rows come in order and go soon. With one compression on all levels its files only change level.
+        options.set_compression_type(DBCompressionType::Lz4);
+    } else {
+        options.set_compression_per_level(&COMPRESSION);
         options.set_bottommost_compression_type(DBCompressionType::Zstd);
     }
     options.set_level_compaction_dynamic_level_bytes(true);
+    options.set_max_bytes_for_level_base(LEVEL_BASE_BYTES);
     let share = memory.memtable_bytes / Space::ALL.len() as u64;
     options.set_write_buffer_size(usize::try_from(share).unwrap_or(usize::MAX).max(1 << 20));
     options.set_max_write_buffer_number(3);
