@@ -90,9 +90,13 @@ fn make(bench: &Bench, dir: &Path, accounts: u64) -> Result<Facts, Failure> {
     let (mut first, end) = (FIRST_UID, FIRST_UID + accounts);
     while first < end {
         let count = CHUNK_ACCOUNTS.min(end - first);
-        import(bench, &data, first, count)?;
+        let took = import(bench, &data, first, count)?;
         first += count;
-        eprintln!("   {} of {accounts} accounts", first - FIRST_UID);
+        let rate = count as f64 / took.as_secs_f64();
+        eprintln!(
+            "   {} of {accounts} accounts, the last at {rate:.0} a second",
+            first - FIRST_UID
+        );
     }
     settle(&data)?;
     let account_bytes = disk_bytes(&data);
