@@ -21,18 +21,6 @@ use crate::span::EngineRange;
 
 /// Bounds the logs that a start has to replay.
 const WAL_MAX_BYTES: u64 = 64 << 20;
-/// What is flushed and merged soon again is not compressed; below, everything is.
-const COMPRESSION: [DBCompressionType; 7] = [
-    DBCompressionType::None,
-    DBCompressionType::None,
-    DBCompressionType::Lz4,
-    DBCompressionType::Lz4,
-    DBCompressionType::Lz4,
-    DBCompressionType::Lz4,
-    DBCompressionType::Lz4,
-];
-/// Size of the first level below the flushed files: the larger, the less often a row is rewritten on its way down.
-const LEVEL_BASE_BYTES: u64 = 1 << 30;
 /// RocksDB's own text logs: files kept, and bytes each.
 const INFO_LOGS: usize = 5;
 const INFO_LOG_BYTES: usize = 8 << 20;
@@ -123,15 +111,12 @@ fn space_options(space: Space, memory: &MemoryBudget, cache: &Cache) -> Result<O
         options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_SHARE);
     }
     options.set_block_based_table_factory(&blocks);
-    if matches!(space, Space::Journal) {
+    options.set_compression_type(DBCompressionType::Lz4);
+    if !matches!(space, Space::Journal) {
         // The journal's rows come in order and go soon. With one compression on all levels its files only change level.
-        options.set_compression_type(DBCompressionType::Lz4);
-    } else {
-        options.set_compression_per_level(&COMPRESSION);
         options.set_bottommost_compression_type(DBCompressionType::Zstd);
     }
     options.set_level_compaction_dynamic_level_bytes(true);
-    options.set_max_bytes_for_level_base(LEVEL_BASE_BYTES);
     let share = memory.memtable_bytes / Space::ALL.len() as u64;
     options.set_write_buffer_size(usize::try_from(share).unwrap_or(usize::MAX).max(1 << 20));
     options.set_max_write_buffer_number(3);
