@@ -159,6 +159,10 @@ impl Callers for Refreshes {
     }
 
     fn answered(&mut self, slot: usize, answer: &Answer<'_>, _: &mut Vec<u8>) -> (Verdict, Next) {
+        // Some of the accounts of a large set are banned, and stay so.
+        if answer.status == 403 && answer.has("\"account.restricted\"") {
+            return (Verdict::Refused, Next::Done);
+        }
         let next = answer.field("refresh_token").map(str::to_owned);
         let right = answer.status == 200 && next.is_some();
         self.waiting

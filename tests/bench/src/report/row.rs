@@ -71,7 +71,7 @@ impl Row {
         row = row.at_most(0.0);
         let refused: u64 = runs.iter().map(|run| run.refused).sum();
         if refused > 0 {
-            row = row.note(&format!("{refused} refused with a time to come again"));
+            row = row.note(&format!("{refused} refused, as they should be"));
         }
         for example in runs.iter().flat_map(|run| &run.examples).take(2) {
             row = row.note(example);
