@@ -151,7 +151,11 @@ fn rows_of(
             .beside("without a backup", &p99(quiet))
             .voids(busy),
         one("added to the p99", "ms", median(&p99(busy)) - median(&p99(quiet))),
-        one("worst p99 of 5 s during the backup", "ms", p99(busy).into_iter().fold(0.0, f64::max)),
+        one(
+            "worst p99 of 5 s during the backup",
+            "ms",
+            p99(busy).into_iter().fold(0.0, f64::max),
+        ),
         one(
             "restore to an exact lsn",
             "MB/s",
