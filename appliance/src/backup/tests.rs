@@ -54,16 +54,19 @@ fn change(store: &Store, number: u64) {
     rename(store, number, format!("realm {number}"));
 }
 
-fn rename(store: &Store, number: u64, name: String) {
-    let stamp = Stamp {
-        op: "realm.update",
+fn stamp(op: &'static str, number: u64) -> Stamp {
+    Stamp {
+        op,
         caller: "test".into(),
         request_id: [0; 16],
         now_at: number * 1000,
         entropy: [1; 32],
         idempotency_key: None,
-    };
-    let commit = store.write::<(), TxError, _>(stamp, move |tx| {
+    }
+}
+
+fn rename(store: &Store, number: u64, name: String) {
+    let commit = store.write::<(), TxError, _>(stamp("realm.update", number), move |tx| {
         let row = RealmRow {
             name: name.clone(),
             guests_allowed: true,
@@ -263,15 +266,7 @@ async fn a_restored_directory_opens_with_its_keys_its_log_and_a_history_of_its_o
 
 /// Accounts 1 and up in the store, each deleted or not; the number of a call is its `now`.
 fn set_account(store: &Store, number: u64, id: u64, is_deleted: bool) {
-    let stamp = Stamp {
-        op: "account.import",
-        caller: "test".into(),
-        request_id: [0; 16],
-        now_at: number * 1000,
-        entropy: [1; 32],
-        idempotency_key: None,
-    };
-    let commit = store.write::<(), TxError, _>(stamp, move |tx| {
+    let commit = store.write::<(), TxError, _>(stamp("account.import", number), move |tx| {
         let deletion = AccountDeletionRow {
             expires_at: number * 1000 + KEEP_MS,
             deleted_at: number * 1000,

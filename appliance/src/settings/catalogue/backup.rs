@@ -1,20 +1,10 @@
 //! Settings of backups.
 
-use super::{host, whole};
-use crate::settings::registry::{Kind, Reload, Setting};
-
-const fn backup(
-    path: &'static str,
-    kind: Kind,
-    default: &'static str,
-    doc_en: &'static str,
-    doc_zh: &'static str,
-) -> Setting {
-    host(path, kind, default, Reload::Restart, doc_en, doc_zh)
-}
+use super::{fixed, whole};
+use crate::settings::registry::{Kind, Setting};
 
 /// Target.
-pub const TARGET: Setting = backup(
+pub const TARGET: Setting = fixed(
     "backup.target",
     Kind::Text { max_bytes: 1024 },
     "",
@@ -22,7 +12,7 @@ pub const TARGET: Setting = backup(
     "备份位置：dir:///path 或 s3://bucket/prefix?endpoint=https://host&region=name；留空则不备份。",
 );
 /// Key file.
-pub const KEY_FILE: Setting = backup(
+pub const KEY_FILE: Setting = fixed(
     "backup.key_file",
     Kind::Path,
     "",
@@ -30,7 +20,7 @@ pub const KEY_FILE: Setting = backup(
     "备份密钥文件；留空表示 data.dir 下的 keys/backup.key，首次使用时生成。请在其他主机上保存一份副本。",
 );
 /// Credentials.
-pub const CREDENTIALS_FILE: Setting = backup(
+pub const CREDENTIALS_FILE: Setting = fixed(
     "backup.credentials_file",
     Kind::Path,
     "",
@@ -38,7 +28,7 @@ pub const CREDENTIALS_FILE: Setting = backup(
     "包含 aws_access_key_id = … 与 aws_secret_access_key = … 两行的文件；留空则使用环境变量 AWS_…。",
 );
 /// Archive.
-pub const ARCHIVE_INTERVAL_MS: Setting = backup(
+pub const ARCHIVE_INTERVAL_MS: Setting = fixed(
     "backup.archive_interval_ms",
     whole(1_000, 3_600_000, "ms"),
     "10000",
@@ -46,7 +36,7 @@ pub const ARCHIVE_INTERVAL_MS: Setting = backup(
     "归档新日志帧的间隔：主机损毁时最多丢失这段时间的数据。",
 );
 /// Interval.
-pub const INTERVAL_H: Setting = backup(
+pub const INTERVAL_H: Setting = fixed(
     "backup.interval_h",
     whole(0, 8_760, "h"),
     "24",
@@ -54,7 +44,7 @@ pub const INTERVAL_H: Setting = backup(
     "自动备份的间隔；0 表示仅手动备份。",
 );
 /// Drill.
-pub const DRILL_INTERVAL_H: Setting = backup(
+pub const DRILL_INTERVAL_H: Setting = fixed(
     "backup.drill_interval_h",
     whole(0, 8_760, "h"),
     "168",
@@ -62,7 +52,7 @@ pub const DRILL_INTERVAL_H: Setting = backup(
     "在临时目录中演练恢复的间隔；0 表示仅手动演练。",
 );
 /// Proof.
-pub const PROVEN_MAX_AGE_H: Setting = backup(
+pub const PROVEN_MAX_AGE_H: Setting = fixed(
     "backup.proven_max_age_h",
     whole(1, 8_760, "h"),
     "336",
@@ -70,7 +60,7 @@ pub const PROVEN_MAX_AGE_H: Setting = backup(
     "最近一次成功的恢复演练超过此时长则告警。",
 );
 /// Keep.
-pub const KEEP_LAST: Setting = backup(
+pub const KEEP_LAST: Setting = fixed(
     "backup.keep_last",
     whole(1, 10_000, "backups"),
     "3",
@@ -78,7 +68,7 @@ pub const KEEP_LAST: Setting = backup(
     "定时备份后清理旧备份时，无论时间始终保留的备份数。",
 );
 /// Keep.
-pub const KEEP_DAYS: Setting = backup(
+pub const KEEP_DAYS: Setting = fixed(
     "backup.keep_days",
     whole(0, 3_650, "days"),
     "30",
