@@ -14,15 +14,18 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::server::TlsStream;
 
 use super::caps::{ConnectionCaps, Place};
 use super::config::{ListenerConfig, ProxyProtocol};
-use super::connection::{self, Cut, Spoken};
+use super::connection::{self, Cut, Served, Spoken};
 use super::drain::DrainState;
+use super::parking::{Parked, ParkedStream, ParkingLot};
 use super::proxy;
 use super::pulse::Pulse;
 use super::refusal;
-use super::server::Connections;
+use super::server::{Connections, Registered};
+use super::transport::{Parking, Transport};
 use crate::app::App;
 use crate::codes;
 use crate::limits::Limits;
@@ -46,6 +49,7 @@ pub(super) struct Door {
     pub(super) own_caps: Option<Arc<ConnectionCaps>>,
     pub(super) handshakes: Arc<Semaphore>,
     pub(super) connections: Arc<Connections>,
+    pub(super) lot: Arc<ParkingLot>,
     /// Plain on an address others can reach: only trusted peers are answered.
     pub(super) is_exposed_plain: bool,
     /// Our own user id.
@@ -146,21 +150,151 @@ fn welcome(door: &Arc<Door>, accepted: Accepted) {
             return;
         }
     };
-    let pulse = Arc::new(Pulse::new(&door.limits));
-    let registered = door.connections.register(&pulse);
-    let door = Arc::clone(door);
+    let stay = Stay::begin(door, place);
     tokio::spawn(async move {
-        door.metrics.open.inc();
-        let cut = match accepted {
-            Accepted::Tcp(stream, peer) => door.tcp(stream, peer, place, pulse).await,
-            Accepted::Unix(stream) => door.unix(stream, place, pulse).await,
-        };
-        if let Some(reason) = cut {
-            door.metrics.refused(reason);
+        match accepted {
+            Accepted::Tcp(stream, peer) => stay.tcp(stream, peer).await,
+            Accepted::Unix(stream) => stay.unix(stream).await,
         }
-        door.metrics.open.dec();
-        drop(registered);
     });
+}
+
+/// What a connection holds as long as it is open, in service or parked.
+pub(super) struct Stay {
+    door: Arc<Door>,
+    pulse: Arc<Pulse>,
+    place: Place,
+    registered: Registered,
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.door.metrics.open.dec();
+    }
+}
+
+impl Stay {
+    fn begin(door: &Arc<Door>, place: Place) -> Self {
+        let pulse = Arc::new(Pulse::new(&door.limits));
+        door.metrics.open.inc();
+        Stay {
+            registered: door.connections.register(&pulse),
+            door: Arc::clone(door),
+            pulse,
+            place,
+        }
+    }
+
+    /// A number no other connection of the process has.
+    pub(super) fn number(&self) -> u64 {
+        self.registered.id()
+    }
+
+    /// What it waits for and until when.
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// Serves a connection that was parked.
+    pub(super) async fn serve_on<S>(self, stream: S, origin: Arc<Origin>)
+    where
+        S: AsyncRead + AsyncWrite + Parking + Into<ParkedStream> + Unpin + Send + 'static,
+    {
+        self.serve(stream, origin, Spoken::H1, Bytes::new()).await;
+    }
+
+    async fn serve<S>(self, stream: S, origin: Arc<Origin>, spoken: Spoken, first: Bytes)
+    where
+        S: AsyncRead + AsyncWrite + Parking + Into<ParkedStream> + Unpin + Send + 'static,
+    {
+        let (app, pulse) = (self.door.app.clone(), Arc::clone(&self.pulse));
+        match connection::serve(app, Arc::clone(&origin), pulse, stream, spoken, first).await {
+            Served::Over(cut) => self.end(cut),
+            Served::Idle(stream) => {
+                let lot = Arc::clone(&self.door.lot);
+                let (stream, stay) = (stream.into(), self);
+                lot.park(Parked { stream, origin, stay });
+            }
+        }
+    }
+
+    fn end(self, cut: Cut) {
+        if let Some(reason) = cut {
+            self.door.metrics.refused(reason);
+        }
+    }
+
+    async fn tcp(mut self, mut stream: TcpStream, peer: SocketAddr) {
+        // Small answers must leave at once; failing to say so is no reason to refuse.
+        let _ = stream.set_nodelay(true);
+        let door = Arc::clone(&self.door);
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let is_peer_trusted = door
+            .config
+            .trusted_peers
+            .iter()
+            .any(|network| network.contains(peer.ip()));
+        let needs_trust = door.is_exposed_plain || door.config.proxy_protocol != ProxyProtocol::None;
+        if needs_trust && !is_peer_trusted {
+            door.refuse(stream, codes::PEER_FORBIDDEN).await;
+            return self.end(Some("peer_forbidden"));
+        }
+        if !is_peer_trusted && let Err(reason) = self.place.of_address(peer.ip()) {
+            door.refuse(stream, codes::CONNECTION_LIMIT).await;
+            return self.end(Some(reason));
+        }
+        let (client, first) = match door.client_behind(&mut stream, peer).await {
+            Ok(told) => told,
+            Err(reason) => return self.end(Some(reason)),
+        };
+        let origin = door.origin(client, is_peer_trusted, None);
+        match &door.config.tls {
+            None => {
+                let stream = Transport::new(stream, Bytes::new());
+                self.serve(stream, origin, Spoken::Unsettled, first).await;
+            }
+            Some(tls) => match door.shake_hands(tls.acceptor(), Transport::new(stream, first)).await {
+                Ok((stream, spoken)) => {
+                    // The time for the first byte counts from here, not from the start of the handshake.
+                    self.pulse.restart();
+                    self.serve(stream, origin, spoken, Bytes::new()).await;
+                }
+                Err(reason) => self.end(Some(reason)),
+            },
+        }
+    }
+
+    async fn unix(self, stream: UnixStream) {
+        let door = Arc::clone(&self.door);
+        let uid = stream.peer_cred().map(|peer| peer.uid());
+        let Some(uid) = uid.ok().filter(|uid| *uid == 0 || *uid == door.own_uid) else {
+            door.refuse(stream, codes::PEER_FORBIDDEN).await;
+            return self.end(Some("peer_forbidden"));
+        };
+        let client = ClientAddress {
+            ip: None,
+            port: None,
+            learnt_from: LearntFrom::Socket,
+        };
+        let origin = door.origin(client, true, Some(uid));
+        let (app, pulse) = (door.app.clone(), Arc::clone(&self.pulse));
+        // Operators' connections are few and are not worth parking.
+        let (mut stream, mut spoken) = (stream, Spoken::Unsettled);
+        loop {
+            let serving = connection::serve(
+                app.clone(),
+                Arc::clone(&origin),
+                Arc::clone(&pulse),
+                stream,
+                spoken,
+                Bytes::new(),
+            );
+            match serving.await {
+                Served::Over(cut) => return self.end(cut),
+                Served::Idle(idle) => (stream, spoken) = (idle, Spoken::H1),
+            }
+        }
+    }
 }
 
 impl Door {
@@ -169,35 +303,6 @@ impl Door {
         match &self.own_caps {
             Some(own) => own.enter_within(among_all),
             None => Ok(among_all),
-        }
-    }
-
-    async fn tcp(&self, mut stream: TcpStream, peer: SocketAddr, mut place: Place, pulse: Arc<Pulse>) -> Cut {
-        // Small answers must leave at once; failing to say so is no reason to refuse.
-        let _ = stream.set_nodelay(true);
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let is_peer_trusted = self
-            .config
-            .trusted_peers
-            .iter()
-            .any(|network| network.contains(peer.ip()));
-        let needs_trust = self.is_exposed_plain || self.config.proxy_protocol != ProxyProtocol::None;
-        if needs_trust && !is_peer_trusted {
-            self.refuse(stream, codes::PEER_FORBIDDEN).await;
-            return Some("peer_forbidden");
-        }
-        if !is_peer_trusted && let Err(reason) = place.of_address(peer.ip()) {
-            self.refuse(stream, codes::CONNECTION_LIMIT).await;
-            return Some(reason);
-        }
-        let (client, first) = match self.client_behind(&mut stream, peer).await {
-            Ok(told) => told,
-            Err(reason) => return Some(reason),
-        };
-        let origin = self.origin(client, is_peer_trusted, None);
-        match &self.config.tls {
-            None => connection::serve(self.app.clone(), origin, pulse, stream, Spoken::Unsettled, first).await,
-            Some(tls) => self.tls(tls.acceptor(), stream, first, origin, pulse).await,
         }
     }
 
@@ -237,31 +342,24 @@ impl Door {
         }
     }
 
-    async fn tls(
+    /// The TLS handshake, and which HTTP was agreed on.
+    async fn shake_hands(
         &self,
         acceptor: tokio_rustls::TlsAcceptor,
-        stream: TcpStream,
-        first: Bytes,
-        origin: Arc<Origin>,
-        pulse: Arc<Pulse>,
-    ) -> Cut {
+        transport: Transport,
+    ) -> Result<(Box<TlsStream<Transport>>, Spoken), &'static str> {
         let wait = Duration::from_millis(self.limits.handshake_ms);
         let shaken = timeout(wait, async {
             // A handshake takes a place when its first bytes are there, so that silent clients hold none.
-            if first.is_empty() && stream.readable().await.is_err() {
+            if !transport.is_readable().await {
                 return Err("handshake_failed");
             }
             let Ok(_place) = self.handshakes.try_acquire() else {
                 return Err("handshake_limit");
             };
-            let stream = Prefixed { prefix: first, stream };
-            acceptor.accept(stream).await.map_err(|_| "handshake_failed")
+            acceptor.accept(transport).await.map_err(|_| "handshake_failed")
         });
-        let stream = match shaken.await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(reason)) => return Some(reason),
-            Err(_) => return Some("handshake_timeout"),
-        };
+        let stream = shaken.await.unwrap_or(Err("handshake_timeout"))?;
         let (_, session) = stream.get_ref();
         if session.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
             self.metrics.resumed.inc();
@@ -271,24 +369,7 @@ impl Door {
         } else {
             Spoken::H1
         };
-        // The time for the first byte counts from here, not from the start of the handshake.
-        pulse.restart();
-        connection::serve(self.app.clone(), origin, pulse, stream, spoken, Bytes::new()).await
-    }
-
-    async fn unix(&self, stream: UnixStream, _place: Place, pulse: Arc<Pulse>) -> Cut {
-        let uid = stream.peer_cred().map(|peer| peer.uid());
-        let Some(uid) = uid.ok().filter(|uid| *uid == 0 || *uid == self.own_uid) else {
-            self.refuse(stream, codes::PEER_FORBIDDEN).await;
-            return Some("peer_forbidden");
-        };
-        let client = ClientAddress {
-            ip: None,
-            port: None,
-            learnt_from: LearntFrom::Socket,
-        };
-        let origin = self.origin(client, true, Some(uid));
-        connection::serve(self.app.clone(), origin, pulse, stream, Spoken::Unsettled, Bytes::new()).await
+        Ok((Box::new(stream), spoken))
     }
 
     fn origin(&self, client: ClientAddress, is_peer_trusted: bool, operator_uid: Option<u32>) -> Arc<Origin> {
@@ -330,49 +411,4 @@ impl Door {
 /// True for an address only this host can reach.
 pub(super) fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
-}
-
-/// A stream of which some bytes were read already.
-struct Prefixed<S> {
-    prefix: Bytes,
-    stream: S,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {
-    fn poll_read(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        buf: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        if self.prefix.is_empty() {
-            return std::pin::Pin::new(&mut self.stream).poll_read(cx, buf);
-        }
-        let count = self.prefix.len().min(buf.remaining());
-        buf.put_slice(&self.prefix.split_to(count));
-        std::task::Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
-    fn poll_write(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        buf: &[u8],
-    ) -> std::task::Poll<io::Result<usize>> {
-        std::pin::Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        std::pin::Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        std::pin::Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

@@ -1,6 +1,6 @@
 //! One HTTP connection, from its first byte to its close: which HTTP it speaks, its requests, and the driver that cuts
-//! it when a phase lasts too long or the drain says so. An HTTP/1 connection that idles is taken apart: hyper's buffers,
-//! 16 KiB, are given back, and it rests as a socket until the client speaks. See decisions/0701-resting-connections.md.
+//! it when a phase lasts too long or the drain says so. An HTTP/1 connection that idles is taken apart: its stream goes
+//! to the parking lot, everything else is given back. See decisions/0701-resting-connections.md.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -46,7 +46,15 @@ pub(super) enum Spoken {
 /// Why a connection ended, when it was our doing; a metric label.
 pub(super) type Cut = Option<&'static str>;
 
-/// Serves a connection to its end.
+/// What became of a connection.
+pub(super) enum Served<S> {
+    /// It ended.
+    Over(Cut),
+    /// It speaks HTTP/1 and has been idle; nothing of a request or an answer is held.
+    Idle(S),
+}
+
+/// Serves a connection to its end, or until it idles.
 pub(super) async fn serve<S>(
     app: App,
     origin: Arc<Origin>,
@@ -54,7 +62,7 @@ pub(super) async fn serve<S>(
     mut stream: S,
     spoken: Spoken,
     first: Bytes,
-) -> Cut
+) -> Served<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -63,8 +71,8 @@ where
             let settled = tokio::time::timeout_at(pulse.due(), settle(&mut stream, first)).await;
             match settled {
                 Ok(Ok(settled)) => settled,
-                Ok(Err(_)) => return None,
-                Err(_) => return Some("first_byte_timeout"),
+                Ok(Err(_)) => return Served::Over(None),
+                Err(_) => return Served::Over(Some("first_byte_timeout")),
             }
         }
         settled => (settled, first),
@@ -84,26 +92,23 @@ where
         pulse.speak_h2();
         let connection = pin!(h2_builder().serve_connection(TokioIo::new(io), service));
         match drive(connection, &pulse, &drain, |c| c.graceful_shutdown(), None).await {
-            Let::Go(cut) => cut,
-            Let::Rest => None,
+            Let::Go(cut) => Served::Over(cut),
+            Let::Rest => Served::Over(None),
         }
     } else {
         serve_h1(io, service, &pulse, &drain).await
     }
 }
 
-/// Serves HTTP/1, again and again after rests.
-async fn serve_h1<S>(mut io: Watched<S>, mut service: RequestService, pulse: &Pulse, drain: &DrainSignal) -> Cut
+async fn serve_h1<S>(mut io: Watched<S>, mut service: RequestService, pulse: &Pulse, drain: &DrainSignal) -> Served<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let resting = service.app.inner.metrics.resting.clone();
     loop {
-        // On the heap, so that a task at rest does not have room for it.
-        let mut connection = Box::new(h1_builder().serve_connection(TokioIo::new(io), service));
+        let mut connection = h1_builder().serve_connection(TokioIo::new(io), service);
         let rest_after = Some(pulse.rest_after());
         let let_go = drive(
-            Pin::new(&mut *connection),
+            Pin::new(&mut connection),
             pulse,
             drain,
             |c| c.graceful_shutdown(),
@@ -111,31 +116,16 @@ where
         )
         .await;
         if let Let::Go(cut) = let_go {
-            return cut;
+            return Served::Over(cut);
         }
         let parts = connection.into_parts();
         (io, service) = (parts.io.into_inner(), parts.service);
+        if parts.read_buf.is_empty() {
+            return Served::Idle(io.into_stream());
+        }
+        // The next request has begun to arrive.
         io.give_back(parts.read_buf);
-        if !io.holds_bytes() {
-            resting.inc();
-            rest(&mut io, pulse, drain).await;
-            resting.dec();
-        }
     }
-}
-
-/// Waits until something happens: the client speaks or leaves, its time is over, or a drain begins. Whoever serves the
-/// connection next finds out which.
-async fn rest<S: AsyncRead + Unpin>(io: &mut Watched<S>, pulse: &Pulse, drain: &DrainSignal) {
-    let mut timer = pin!(sleep_until(pulse.due()));
-    poll_fn(|cx: &mut Context<'_>| {
-        pulse.waker.register(cx.waker());
-        if drain.is_closing() || timer.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        io.poll_speaks(cx)
-    })
-    .await;
 }
 
 /// Tells HTTP/2 with prior knowledge from HTTP/1 by the first bytes, which are kept.

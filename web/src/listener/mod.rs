@@ -10,6 +10,7 @@ pub mod config;
 mod connection;
 pub mod drain;
 pub mod network;
+mod parking;
 pub mod proxy;
 mod pulse;
 mod refusal;
@@ -17,6 +18,7 @@ pub mod server;
 mod starting;
 pub mod tickets;
 pub mod tls;
+mod transport;
 mod watched;
 
 pub use address::Listener;

@@ -20,6 +20,7 @@ use super::address::{Listener, Socket2};
 use super::caps::ConnectionCaps;
 use super::config::Address;
 use super::drain::{DrainConfig, DrainReport, DrainState};
+use super::parking::ParkingLot;
 use super::pulse::{Phase, Pulse};
 use crate::app::App;
 use crate::limits::BACKLOG;
@@ -49,6 +50,8 @@ impl Server {
         let caps = ConnectionCaps::new(limits.connections_max, limits.connections_per_address_max);
         let handshakes = Arc::new(Semaphore::new(limits.handshakes_max));
         let connections = Arc::new(Connections::default());
+        let lot = ParkingLot::open(app.inner.metrics.resting.clone())?;
+        tokio::spawn(Arc::clone(&lot).attend(app.inner.drain.clone()));
         let mut addresses = Vec::new();
         let mut loops = Vec::new();
         for Listener { config, socket } in listeners {
@@ -69,6 +72,7 @@ impl Server {
                 caps: Arc::clone(&caps),
                 handshakes: Arc::clone(&handshakes),
                 connections: Arc::clone(&connections),
+                lot: Arc::clone(&lot),
                 is_exposed_plain: config.tls.is_none() && is_outside,
                 own_uid: rustix::process::geteuid().as_raw(),
                 config,
@@ -185,6 +189,13 @@ pub(super) struct Connections {
 pub(super) struct Registered {
     connections: Arc<Connections>,
     id: u64,
+}
+
+impl Registered {
+    /// The connection's number; never given twice.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
 }
 
 impl Drop for Registered {

@@ -1,7 +1,6 @@
 //! The socket as hyper sees it: tells the connection's [`Pulse`] what happens, puts our problem in place of hyper's own
 //! bare refusals, and closes in the order that lets the last answer arrive: end of ours, then read what the client
-//! still sends, then let go. While a connection rests, this is all that is left of it.
-
+//! still sends, then let go.
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,9 +12,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::pulse::Pulse;
 use super::refusal;
 use crate::limits::DRAIN_MAX_BYTES;
-
-/// Bytes taken from a client that ends its connection's rest; the others wait in the socket.
-const WORD_BYTES: usize = 64;
 
 /// Renders our answer in place of an automatic one.
 pub(super) type Replace = Box<dyn Fn(seawall_domain::Code) -> Bytes + Send>;
@@ -49,22 +45,9 @@ impl<S> Watched<S> {
         self.prefix = bytes;
     }
 
-    /// Whether bytes were read and not used.
-    pub(super) fn holds_bytes(&self) -> bool {
-        !self.prefix.is_empty()
-    }
-}
-
-impl<S: AsyncRead + Unpin> Watched<S> {
-    /// Ready when the client spoke, which is kept for the next reader, or when it is gone, which the next reader is
-    /// told too.
-    pub(super) fn poll_speaks(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut scratch = [0; WORD_BYTES];
-        let mut buf = ReadBuf::new(&mut scratch);
-        // An error comes again, or is followed by an end, when it is asked for again.
-        let _ = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf));
-        self.prefix = Bytes::copy_from_slice(buf.filled());
-        Poll::Ready(())
+    /// The stream alone; bytes that were given back are lost.
+    pub(super) fn into_stream(self) -> S {
+        self.stream
     }
 }
 
