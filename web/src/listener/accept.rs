@@ -20,12 +20,12 @@ use super::caps::{ConnectionCaps, Place};
 use super::config::{ListenerConfig, ProxyProtocol};
 use super::connection::{self, Cut, Served, Spoken};
 use super::drain::DrainState;
-use super::parking::{Parked, ParkedStream, ParkingLot};
+use super::parking::{Parked, ParkingLot};
 use super::proxy;
 use super::pulse::Pulse;
 use super::refusal;
 use super::server::{Connections, Registered};
-use super::transport::{Parking, Transport};
+use super::transport::{ParkedStream, Parking, Transport};
 use crate::app::App;
 use crate::codes;
 use crate::limits::Limits;
@@ -150,7 +150,13 @@ fn welcome(door: &Arc<Door>, accepted: Accepted) {
             return;
         }
     };
-    let stay = Stay::begin(door, place);
+    door.metrics.open.inc();
+    let admitted = Admitted {
+        door: Arc::clone(door),
+        place,
+    };
+    let pulse = Pulse::new(&door.limits);
+    let stay = admitted.in_service(pulse);
     tokio::spawn(async move {
         match accepted {
             Accepted::Tcp(stream, peer) => stay.tcp(stream, peer).await,
@@ -159,75 +165,93 @@ fn welcome(door: &Arc<Door>, accepted: Accepted) {
     });
 }
 
-/// What a connection holds as long as it is open, in service or parked.
-pub(super) struct Stay {
+/// A connection's right to be open, from accept to close, in service or parked.
+pub(super) struct Admitted {
     door: Arc<Door>,
-    pulse: Arc<Pulse>,
     place: Place,
-    registered: Registered,
 }
 
-impl Drop for Stay {
+impl Drop for Admitted {
     fn drop(&mut self) {
         self.door.metrics.open.dec();
     }
 }
 
-impl Stay {
-    fn begin(door: &Arc<Door>, place: Place) -> Self {
-        let pulse = Arc::new(Pulse::new(&door.limits));
-        door.metrics.open.inc();
+impl Admitted {
+    fn in_service(self, pulse: Pulse) -> Stay {
+        let pulse = Arc::new(pulse);
         Stay {
-            registered: door.connections.register(&pulse),
-            door: Arc::clone(door),
+            _registered: self.door.connections.register(&pulse),
             pulse,
-            place,
+            admitted: self,
         }
     }
+}
 
-    /// A number no other connection of the process has.
-    pub(super) fn number(&self) -> u64 {
-        self.registered.id()
-    }
+/// A connection in service.
+struct Stay {
+    admitted: Admitted,
+    pulse: Arc<Pulse>,
+    /// Until the drain need not wait for it any more.
+    _registered: Registered,
+}
 
-    /// What it waits for and until when.
-    pub(super) fn pulse(&self) -> &Pulse {
-        &self.pulse
-    }
+/// Puts a parked connection back into service.
+pub(super) fn resume(parked: Parked) {
+    let door = Arc::clone(&parked.admitted.door);
+    let origin = door.origin(parked.client, parked.is_peer_trusted, None);
+    let stay = parked.admitted.in_service(Pulse::idle_until(&door.limits, parked.due));
+    let stream = parked.stream;
+    tokio::spawn(async move {
+        match stream {
+            ParkedStream::Plain(stream) => match Transport::unparked(stream) {
+                Ok(stream) => stay.serve(stream, origin, Spoken::H1, Bytes::new()).await,
+                Err(_) => stay.end(None),
+            },
+            ParkedStream::Tls(mut stream) => match stream.get_mut().0.unpark() {
+                Ok(()) => stay.serve(stream, origin, Spoken::H1, Bytes::new()).await,
+                Err(_) => stay.end(None),
+            },
+        }
+    });
+}
 
-    /// Serves a connection that was parked.
-    pub(super) async fn serve_on<S>(self, stream: S, origin: Arc<Origin>)
-    where
-        S: AsyncRead + AsyncWrite + Parking + Into<ParkedStream> + Unpin + Send + 'static,
-    {
-        self.serve(stream, origin, Spoken::H1, Bytes::new()).await;
-    }
-
+impl Stay {
     async fn serve<S>(self, stream: S, origin: Arc<Origin>, spoken: Spoken, first: Bytes)
     where
-        S: AsyncRead + AsyncWrite + Parking + Into<ParkedStream> + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Parking + Unpin + Send + 'static,
     {
-        let (app, pulse) = (self.door.app.clone(), Arc::clone(&self.pulse));
+        let (app, pulse) = (self.admitted.door.app.clone(), Arc::clone(&self.pulse));
         match connection::serve(app, Arc::clone(&origin), pulse, stream, spoken, first).await {
             Served::Over(cut) => self.end(cut),
             Served::Idle(stream) => {
-                let lot = Arc::clone(&self.door.lot);
-                let (stream, stay) = (stream.into(), self);
-                lot.park(Parked { stream, origin, stay });
+                // A socket that cannot be moved is closed: its connection is idle.
+                let Ok(stream) = stream.park() else {
+                    return self.end(None);
+                };
+                let parked = Parked {
+                    stream,
+                    client: origin.client,
+                    is_peer_trusted: origin.is_peer_trusted,
+                    due: self.pulse.due(),
+                    admitted: self.admitted,
+                };
+                let lot = Arc::clone(&parked.admitted.door.lot);
+                lot.park(parked);
             }
         }
     }
 
     fn end(self, cut: Cut) {
         if let Some(reason) = cut {
-            self.door.metrics.refused(reason);
+            self.admitted.door.metrics.refused(reason);
         }
     }
 
     async fn tcp(mut self, mut stream: TcpStream, peer: SocketAddr) {
         // Small answers must leave at once; failing to say so is no reason to refuse.
         let _ = stream.set_nodelay(true);
-        let door = Arc::clone(&self.door);
+        let door = Arc::clone(&self.admitted.door);
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let is_peer_trusted = door
             .config
@@ -239,7 +263,7 @@ impl Stay {
             door.refuse(stream, codes::PEER_FORBIDDEN).await;
             return self.end(Some("peer_forbidden"));
         }
-        if !is_peer_trusted && let Err(reason) = self.place.of_address(peer.ip()) {
+        if !is_peer_trusted && let Err(reason) = self.admitted.place.of_address(peer.ip()) {
             door.refuse(stream, codes::CONNECTION_LIMIT).await;
             return self.end(Some(reason));
         }
@@ -265,7 +289,7 @@ impl Stay {
     }
 
     async fn unix(self, stream: UnixStream) {
-        let door = Arc::clone(&self.door);
+        let door = Arc::clone(&self.admitted.door);
         let uid = stream.peer_cred().map(|peer| peer.uid());
         let Some(uid) = uid.ok().filter(|uid| *uid == 0 || *uid == door.own_uid) else {
             door.refuse(stream, codes::PEER_FORBIDDEN).await;

@@ -14,15 +14,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use seawall_domain::ClientAddress;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use tokio_rustls::server::TlsStream;
 
-use super::accept::Stay;
+use super::accept::{Admitted, resume};
 use super::drain::{DrainSignal, DrainState};
-use super::transport::{Parking, Transport};
-use crate::origin::Origin;
+use super::transport::ParkedStream;
 
 /// Between two looks for connections whose time is over; their deadlines are kept as exactly as this.
 const LOOK: Duration = Duration::from_secs(1);
@@ -30,46 +29,30 @@ const LOOK: Duration = Duration::from_secs(1);
 const EVENTS_MAX: usize = 256;
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-/// A stream at rest.
-pub(super) enum ParkedStream {
-    Plain(Transport),
-    Tls(Box<TlsStream<Transport>>),
-}
-
-impl From<Transport> for ParkedStream {
-    fn from(stream: Transport) -> Self {
-        ParkedStream::Plain(stream)
-    }
-}
-
-impl From<Box<TlsStream<Transport>>> for ParkedStream {
-    fn from(stream: Box<TlsStream<Transport>>) -> Self {
-        ParkedStream::Tls(stream)
-    }
-}
-
-impl ParkedStream {
-    fn as_parking(&mut self) -> &mut dyn Parking {
-        match self {
-            ParkedStream::Plain(stream) => stream,
-            ParkedStream::Tls(stream) => stream,
-        }
-    }
-}
-
-/// A connection over which nothing is under way.
+/// A connection over which nothing is under way, as little as it can be: everything else is made anew.
 pub(super) struct Parked {
     pub(super) stream: ParkedStream,
-    pub(super) origin: Arc<Origin>,
-    pub(super) stay: Stay,
+    /// The client as the connection showed it.
+    pub(super) client: ClientAddress,
+    pub(super) is_peer_trusted: bool,
+    /// When it has been idle for too long.
+    pub(super) due: Instant,
+    pub(super) admitted: Admitted,
 }
 
 /// The parked connections of all listeners.
 pub(super) struct ParkingLot {
     epoll: OwnedFd,
-    /// By the number of the connection; `None` once the drain closes connections, when nobody parks any more.
-    parked: Mutex<Option<HashMap<u64, Parked>>>,
+    /// `None` once the drain closes connections, when nobody parks any more.
+    parked: Mutex<Option<Records>>,
     count: Gauge,
+}
+
+#[derive(Default)]
+struct Records {
+    /// The number of the next to park; none is given twice.
+    next: u64,
+    by_number: HashMap<u64, Parked>,
 }
 
 impl ParkingLot {
@@ -77,38 +60,27 @@ impl ParkingLot {
     pub(super) fn open(count: Gauge) -> io::Result<Arc<Self>> {
         Ok(Arc::new(ParkingLot {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
-            parked: Mutex::new(Some(HashMap::new())),
+            parked: Mutex::new(Some(Records::default())),
             count,
         }))
     }
 
     /// Parks a connection. Where that cannot be, it is served on at once.
-    pub(super) fn park(&self, mut connection: Parked) {
-        if connection.stream.as_parking().park().is_err() {
-            // The socket went with the error; the connection is over.
-            return;
-        }
-        let number = connection.stay.number();
+    pub(super) fn park(&self, connection: Parked) {
         let mut parked = self.parked.lock();
-        let Some(open) = parked.as_mut() else {
+        let (Some(records), Some(socket)) = (parked.as_mut(), connection.stream.socket()) else {
             drop(parked);
             return resume(connection);
         };
-        let watched = match connection.stream.as_parking().parked() {
-            Some(socket) => epoll::add(
-                &self.epoll,
-                socket,
-                EventData::new_u64(number),
-                EventFlags::IN | EventFlags::RDHUP | EventFlags::ONESHOT,
-            ),
-            None => return,
-        };
-        if watched.is_err() {
+        let number = records.next;
+        let wanted = EventFlags::IN | EventFlags::RDHUP | EventFlags::ONESHOT;
+        if epoll::add(&self.epoll, socket, EventData::new_u64(number), wanted).is_err() {
             drop(parked);
             return resume(connection);
         }
         // Events are looked at under the same lock, so that none can come before its record.
-        open.insert(number, connection);
+        records.next += 1;
+        records.by_number.insert(number, connection);
         self.count.inc();
     }
 
@@ -156,11 +128,9 @@ impl ParkingLot {
             if epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&AT_ONCE)).is_err() {
                 return false;
             }
-            let Some(open) = parked.as_mut() else { return false };
-            events
-                .iter()
-                .filter_map(|event| open.remove(&event.data.u64()))
-                .collect()
+            let Some(records) = parked.as_mut() else { return false };
+            let numbers = events.iter().map(|event| event.data.u64());
+            numbers.filter_map(|number| records.by_number.remove(&number)).collect()
         };
         back.into_iter().for_each(|connection| self.bring_back(connection));
         !events.is_empty()
@@ -169,8 +139,9 @@ impl ParkingLot {
     fn bring_back_overdue(&self) {
         let now = Instant::now();
         let back: Vec<Parked> = match self.parked.lock().as_mut() {
-            Some(open) => open
-                .extract_if(|_, connection| connection.stay.pulse().due() <= now)
+            Some(records) => records
+                .by_number
+                .extract_if(|_, connection| connection.due <= now)
                 .map(|(_, connection)| connection)
                 .collect(),
             None => return,
@@ -178,31 +149,20 @@ impl ParkingLot {
         back.into_iter().for_each(|connection| self.bring_back(connection));
     }
 
-    fn bring_back(&self, mut connection: Parked) {
+    fn bring_back(&self, connection: Parked) {
         self.count.dec();
-        if let Some(socket) = connection.stream.as_parking().parked() {
+        if let Some(socket) = connection.stream.socket() {
             // Only costs an entry in the set when it fails; closing the socket removes that too.
             let _ = epoll::delete(&self.epoll, socket);
         }
         resume(connection);
     }
 
-    fn close(&self) {
+    /// Brings all back, and lets nobody park any more.
+    pub(super) fn close(&self) {
         let all = self.parked.lock().take().unwrap_or_default();
-        all.into_values().for_each(|connection| self.bring_back(connection));
+        all.by_number
+            .into_values()
+            .for_each(|connection| self.bring_back(connection));
     }
-}
-
-/// Puts a connection back into service.
-fn resume(mut connection: Parked) {
-    tokio::spawn(async move {
-        if connection.stream.as_parking().unpark().is_err() {
-            return;
-        }
-        let Parked { stream, origin, stay } = connection;
-        match stream {
-            ParkedStream::Plain(stream) => stay.serve_on(stream, origin).await,
-            ParkedStream::Tls(stream) => stay.serve_on(stream, origin).await,
-        }
-    });
 }

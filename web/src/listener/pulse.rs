@@ -84,6 +84,14 @@ impl Pulse {
         }
     }
 
+    /// Of a connection that goes on being idle until then.
+    pub(super) fn idle_until(limits: &Limits, due: Instant) -> Self {
+        let pulse = Self::new(limits);
+        let left = due.saturating_duration_since(pulse.base);
+        pulse.enter(Phase::Idle, u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        pulse
+    }
+
     fn enter(&self, phase: Phase, for_ms: u64) {
         let now_ms = u64::try_from(self.base.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.due_ms.store(now_ms.saturating_add(for_ms), Ordering::Relaxed);

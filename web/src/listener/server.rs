@@ -40,6 +40,7 @@ pub struct Server {
     addresses: Vec<(String, BoundAddress)>,
     loops: Mutex<Vec<JoinHandle<()>>>,
     connections: Arc<Connections>,
+    lot: Arc<ParkingLot>,
     caps: Arc<ConnectionCaps>,
 }
 
@@ -84,6 +85,7 @@ impl Server {
             addresses,
             loops: Mutex::new(loops),
             connections,
+            lot,
             caps,
         })
     }
@@ -117,6 +119,8 @@ impl Server {
             let _ = accepting.await;
         }
         self.advance(DrainState::Closing);
+        // Parked connections are counted from here on.
+        self.lot.close();
         self.connections.wake_all();
         let emptied = async {
             tokio::select! {
@@ -177,7 +181,7 @@ fn source(socket: Socket2, configured: &Address) -> io::Result<(Source, BoundAdd
     }
 }
 
-/// The open connections, so that the drain can wake and count them.
+/// The connections in service, so that the drain can wake and count them.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     next_id: AtomicU64,
@@ -189,13 +193,6 @@ pub(super) struct Connections {
 pub(super) struct Registered {
     connections: Arc<Connections>,
     id: u64,
-}
-
-impl Registered {
-    /// The connection's number; never given twice.
-    pub(super) fn id(&self) -> u64 {
-        self.id
-    }
 }
 
 impl Drop for Registered {

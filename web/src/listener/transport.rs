@@ -32,6 +32,19 @@ impl Transport {
         }
     }
 
+    /// A socket that was parked; its readiness is found out anew.
+    pub(super) fn unparked(stream: std::net::TcpStream) -> io::Result<Self> {
+        Ok(Self::new(TcpStream::from_std(stream)?, Bytes::new()))
+    }
+
+    /// Brings the parked socket below a TLS session back.
+    pub(super) fn unpark(&mut self) -> io::Result<()> {
+        if let Socket::Parked(stream) = std::mem::replace(&mut self.socket, Socket::Lost) {
+            self.socket = Socket::Live(TcpStream::from_std(stream)?);
+        }
+        Ok(())
+    }
+
     /// Whether something can be read; waits until it can, and is false when the socket fails.
     pub(super) async fn is_readable(&self) -> bool {
         match &self.socket {
@@ -49,53 +62,49 @@ impl Transport {
     }
 }
 
-/// A stream whose socket can leave the runtime and come back.
+/// A stream whose socket can leave the runtime.
 pub(super) trait Parking {
-    /// Takes the socket out of the runtime.
-    fn park(&mut self) -> io::Result<()>;
-
-    /// Brings it back; its readiness is found out anew.
-    fn unpark(&mut self) -> io::Result<()>;
-
-    /// The parked socket.
-    fn parked(&self) -> Option<BorrowedFd<'_>>;
+    /// Takes the socket out of the runtime; what was read from it and not used would be lost.
+    fn park(self) -> io::Result<ParkedStream>;
 }
 
 impl Parking for Transport {
-    fn park(&mut self) -> io::Result<()> {
-        if let Socket::Live(stream) = std::mem::replace(&mut self.socket, Socket::Lost) {
-            self.socket = Socket::Parked(stream.into_std()?);
-        }
-        Ok(())
-    }
-
-    fn unpark(&mut self) -> io::Result<()> {
-        if let Socket::Parked(stream) = std::mem::replace(&mut self.socket, Socket::Lost) {
-            self.socket = Socket::Live(TcpStream::from_std(stream)?);
-        }
-        Ok(())
-    }
-
-    fn parked(&self) -> Option<BorrowedFd<'_>> {
-        match &self.socket {
-            Socket::Parked(stream) => Some(stream.as_fd()),
-            Socket::Live(_) | Socket::Lost => None,
+    fn park(self) -> io::Result<ParkedStream> {
+        match self.socket {
+            Socket::Live(stream) => Ok(ParkedStream::Plain(stream.into_std()?)),
+            Socket::Parked(stream) => Ok(ParkedStream::Plain(stream)),
+            Socket::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 }
 
 /// On the heap: a TLS session is large, and moves from place to place.
 impl Parking for Box<TlsStream<Transport>> {
-    fn park(&mut self) -> io::Result<()> {
-        self.get_mut().0.park()
+    fn park(mut self) -> io::Result<ParkedStream> {
+        let transport = self.get_mut().0;
+        if let Socket::Live(stream) = std::mem::replace(&mut transport.socket, Socket::Lost) {
+            transport.socket = Socket::Parked(stream.into_std()?);
+        }
+        Ok(ParkedStream::Tls(self))
     }
+}
 
-    fn unpark(&mut self) -> io::Result<()> {
-        self.get_mut().0.unpark()
-    }
+/// A stream out of the runtime.
+pub(super) enum ParkedStream {
+    Plain(std::net::TcpStream),
+    Tls(Box<TlsStream<Transport>>),
+}
 
-    fn parked(&self) -> Option<BorrowedFd<'_>> {
-        self.get_ref().0.parked()
+impl ParkedStream {
+    /// Its socket, unless it was lost.
+    pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            ParkedStream::Plain(stream) => Some(stream.as_fd()),
+            ParkedStream::Tls(stream) => match &stream.get_ref().0.socket {
+                Socket::Parked(stream) => Some(stream.as_fd()),
+                Socket::Live(_) | Socket::Lost => None,
+            },
+        }
     }
 }
 

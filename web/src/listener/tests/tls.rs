@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::Limits;
 use crate::listener::tls::{CertificatePair, HostCertificates, Tls, TlsOptions, crypto_provider, self_signed};
-use crate::testing::{Client, FixedClock, SeededEntropy, World};
+use crate::testing::{Client, FixedClock, SeededEntropy, World, eventually};
 
 const NOW_AT: u64 = 1_767_225_600_000;
 
@@ -119,6 +119,28 @@ async fn visit(world: &World, config: &Arc<ClientConfig>, host: &str) -> Handsha
     let mut client = Client::new(connect(world, config, host).await);
     assert_eq!(client.get("/livez").await.status, 200);
     client.stream.get_ref().1.handshake_kind().unwrap()
+}
+
+#[tokio::test]
+async fn a_tls_session_rests_and_goes_on_without_a_new_handshake() {
+    let limits = Limits {
+        rest_after_ms: 20,
+        ..Limits::default()
+    };
+    let world = World::start(limits, |config| config.tls = Some(tls(3)));
+    let config = client_config(ECDSA, &["http/1.1"]);
+    let mut client = Client::new(connect(&world, &config, "default.example").await);
+    for _ in 0..3 {
+        assert_eq!(client.get("/livez").await.status, 200);
+        eventually(|| world.metric("seawall_connections_resting") == 1.0, "it rests").await;
+    }
+    let resting = Client::new(connect(&world, &config, "default.example").await);
+    drop((client, resting));
+    eventually(
+        || world.metric("seawall_connections_open{listener=\"test\"}") == 0.0,
+        "clients that left are not kept",
+    )
+    .await;
 }
 
 async fn certificate(world: &World, config: &Arc<ClientConfig>, host: &str) -> Vec<u8> {
