@@ -1,5 +1,6 @@
 //! Large sets of accounts and sessions, made once and kept outside of the clone. A scenario works on a copy whose table files are
-//! hard links: they never change, so a copy of many gigabytes takes a moment and little room.
+//! hard links: they never change, so a copy of many gigabytes takes a moment and little room. So a large set begins as a copy of
+//! the next smaller one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ const CHUNK_ACCOUNTS: u64 = 1_000_000;
 pub const FIRST_UID: u64 = 1_000_000;
 /// Room that a set needs while it is made, for each account with its sessions.
 const ROOM_BYTES: u64 = 2_500;
+/// Sets that others begin with.
+const BASES: [u64; 2] = [10_000_000, 1_000_000];
 /// A directory that did not change for so long has no compaction left to do.
 const SETTLED_FOR: Duration = Duration::from_secs(3);
 const SETTLED_MAX: Duration = Duration::from_secs(180);
@@ -37,7 +40,7 @@ pub struct Dataset {
 }
 
 /// What a set holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Facts {
     /// Accounts.
     pub accounts: u64,
@@ -60,6 +63,10 @@ impl Dataset {
             let facts = serde_json::from_slice(&bytes)?;
             return Ok(Some(Self { dir, facts }));
         }
+        let base = match BASES.into_iter().find(|base| *base < accounts) {
+            Some(base) => Self::ensure(bench, base)?,
+            None => None,
+        };
         fs::create_dir_all(&bench.cache)?;
         if free_bytes(&bench.cache)? < accounts * ROOM_BYTES {
             return Ok(None);
@@ -70,7 +77,7 @@ impl Dataset {
             "   making a set of {accounts} accounts in {}; kept for later runs",
             dir.display()
         );
-        let facts = make(bench, &dir, accounts)?;
+        let facts = make(bench, &dir, accounts, base.as_ref())?;
         fs::write(dir.join(READY), serde_json::to_vec(&facts)?)?;
         Ok(Some(Self { dir, facts }))
     }
@@ -84,10 +91,17 @@ impl Dataset {
     }
 }
 
-fn make(bench: &Bench, dir: &Path, accounts: u64) -> Result<Facts, Failure> {
+fn make(bench: &Bench, dir: &Path, accounts: u64, base: Option<&Dataset>) -> Result<Facts, Failure> {
     let data = dir.join("data");
+    let before = match base {
+        Some(base) => {
+            base.copy_to(&data)?;
+            base.facts.clone()
+        }
+        None => Facts::default(),
+    };
     let mut seawall = Seawall::start_at(bench, &data, &[], None)?;
-    let (mut first, end) = (FIRST_UID, FIRST_UID + accounts);
+    let (mut first, end) = (FIRST_UID + before.accounts, FIRST_UID + accounts);
     while first < end {
         let count = CHUNK_ACCOUNTS.min(end - first);
         let took = import(bench, &data, first, count)?;
@@ -99,10 +113,14 @@ fn make(bench: &Bench, dir: &Path, accounts: u64) -> Result<Facts, Failure> {
         );
     }
     settle(&data)?;
-    let account_bytes = disk_bytes(&data);
+    let account_bytes = disk_bytes(&data).saturating_sub(before.all_bytes) + before.account_bytes;
     let place = seawall.place()?;
     seawall.stop()?;
-    let sessions = sessions::seed_apart(&data, &place, SESSIONS_PER_ACCOUNT)?;
+    let players = sessions::Players {
+        per_account: SESSIONS_PER_ACCOUNT,
+        first_uid: FIRST_UID + before.accounts,
+    };
+    let sessions = before.sessions + sessions::seed_apart(&data, &place, players)?;
     eprintln!("   {sessions} sessions");
     let mut seawall = Seawall::start_at(bench, &data, &[], None)?;
     settle(&data)?;

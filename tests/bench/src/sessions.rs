@@ -40,28 +40,38 @@ pub struct Place {
     pub package_id: PackageId,
 }
 
+/// Who gets how many sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct Players {
+    /// Sessions of an account.
+    pub per_account: u64,
+    /// Accounts that were taken over under a lower uid have theirs already.
+    pub first_uid: u64,
+}
+
 /// [`seed`] in a process of its own on all CPUs, for this one is kept on one.
 ///
 /// # Errors
 /// As `seed`.
-pub fn seed_apart(data: &Path, place: &Place, per_account: u64) -> Result<u64, Failure> {
+pub fn seed_apart(data: &Path, place: &Place, players: Players) -> Result<u64, Failure> {
     let arguments = [
         "part".to_owned(),
         "sessions".to_owned(),
         data.display().to_string(),
         place.game_id.to_string(),
         place.package_id.to_string(),
-        per_account.to_string(),
+        players.per_account.to_string(),
+        players.first_uid.to_string(),
     ];
     let text = output(&format!("0-{LOADER_CPU}"), &own_path()?, &arguments)?;
     Ok(text.trim().parse()?)
 }
 
-/// Opens so many sessions for every account; answers how many those are. No server may have the directory.
+/// Opens sessions for accounts that were taken over; answers how many those are. No server may have the directory.
 ///
 /// # Errors
 /// The store's.
-pub fn seed(data: &Path, place: &Place, per_account: u64) -> Result<u64, Failure> {
+pub fn seed(data: &Path, place: &Place, players: Players) -> Result<u64, Failure> {
     let store = open(data)?;
     let (ring, mut span, mut sessions) = (mac_ring(&store)?, Some(Span::all()), 0);
     let mac_key_id = ring.newest().ok_or("the platform has no MAC key")?;
@@ -72,18 +82,16 @@ pub fn seed(data: &Path, place: &Place, per_account: u64) -> Result<u64, Failure
         let accounts: Vec<(AccountId, PlayerId)> = page
             .rows
             .iter()
-            .map(|(id, row)| {
-                (
-                    *id,
-                    row.imported
-                        .as_ref()
-                        .map_or(PlayerId(id.0), |imported| PlayerId(imported.uid)),
-                )
-            })
+            .filter_map(|(id, row)| Some((*id, row.imported.as_ref()?.uid)))
+            .filter(|(_, uid)| *uid >= players.first_uid)
+            .map(|(id, uid)| (id, PlayerId(uid)))
             .collect();
-        sessions += accounts.len() as u64 * per_account;
+        if accounts.is_empty() {
+            continue;
+        }
+        sessions += accounts.len() as u64 * players.per_account;
         let place = *place;
-        let write = move |tx: &mut Tx<'_>| open_sessions(tx, &place, mac_key_id, &accounts, per_account);
+        let write = move |tx: &mut Tx<'_>| open_sessions(tx, &place, mac_key_id, &accounts, players.per_account);
         under_way.push_back(store.write::<(), TxError, _>(stamp()?, write));
         if under_way.len() > UNDER_WAY
             && let Some(oldest) = under_way.pop_front()

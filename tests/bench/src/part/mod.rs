@@ -15,7 +15,7 @@ use seawall_tests::server::Failure;
 use serde_json::json;
 
 use crate::peer::hyper;
-use crate::sessions::{self, Place};
+use crate::sessions::{self, Place, Players};
 
 /// A part.
 #[derive(Subcommand)]
@@ -68,6 +68,8 @@ pub enum Part {
         package_id: PackageId,
         /// Sessions of an account.
         per_account: u64,
+        /// Lowest uid of an account that gets some.
+        first_uid: u64,
     },
     /// The disk alone: blocks appended and synced.
     Disk {
@@ -92,7 +94,11 @@ pub fn run(part: Part) -> Result<(), Failure> {
             game_id,
             package_id,
             per_account,
-        } => json!(sessions::seed(&data, &Place { game_id, package_id }, per_account)?),
+            first_uid,
+        } => {
+            let players = Players { per_account, first_uid };
+            json!(sessions::seed(&data, &Place { game_id, package_id }, players)?)
+        }
         Part::Argon2 { seconds } => argon2::figures(seconds)?,
         Part::Store {
             operation,
