@@ -17,7 +17,7 @@ use crate::clock::{SystemClock, boottime_ms};
 use crate::data_dir::DataDir;
 use crate::disk_watch::DiskWatch;
 use crate::entropy::OsEntropy;
-use crate::hash_pool::HashThreads;
+use crate::hash_pool::{HashPoolOptions, HashThreads};
 use crate::heartbeat::Heartbeat;
 use crate::memory::MemoryPlan;
 use crate::metrics::{self, Sources};
@@ -52,7 +52,7 @@ impl Parts {
     /// Which part cannot be opened, why, and what to do.
     pub fn open(config: &HostConfig, dir: DataDir, progress: &Arc<Progress>) -> Result<Self, Failure> {
         progress.enter(Phase::ReadingKeys);
-        let memory = MemoryPlan::new(config.memory_bytes, config.hash_threads);
+        let memory = MemoryPlan::new(config.memory_bytes, config.hash_threads, config.credential_cache);
         let key_file = dir.cluster_key();
         let keys = KeyRing::load_or_create(&key_file, dir.root(), &OsEntropy.bytes());
         let keys = keys.map_err(|error| Failure::Failed(format!("{}: {error}", key_file.display())))?;
@@ -68,7 +68,13 @@ impl Parts {
         progress.enter(Phase::OpeningAuthLog);
         let auth_log =
             Arc::new(SegmentAuthLog::open(&dir.auth_log(), config.auth_log_retention_ms).map_err(Failure::Failed)?);
-        let hash = HashThreads::start(config.hash_threads, config.hash_deadline);
+        let hash_cost = HashCost::default();
+        let hash = HashThreads::start(HashPoolOptions {
+            threads: config.hash_threads,
+            deadline: config.hash_deadline,
+            permitted_wait: config.hash_permitted_wait,
+            cost: hash_cost,
+        });
         let hash = Arc::new(hash.map_err(|error| Failure::Failed(format!("no threads for password hashes: {error}")))?);
         progress.enter(Phase::LoadingRevocations);
         let platform = Platform::open(PlatformOptions {
@@ -79,7 +85,8 @@ impl Parts {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),
             hash_pool: Arc::clone(&hash) as _,
-            hash_cost: HashCost::default(),
+            hash_cost,
+            credential_cache: memory.credential_cache,
         });
         let platform = platform.map_err(|error| Failure::Failed(format!("the platform cannot be opened: {error}")))?;
         deletions::reapply(&dir, &platform).map_err(Failure::Failed)?;

@@ -1,11 +1,12 @@
 //! A few operating-system threads that do nothing but password hashes, so that a login storm takes neither the network
-//! runtime's cores nor unbounded memory (each hash holds 19 MiB while it runs).
+//! runtime's cores nor unbounded memory: each thread has one piece of memory for its hashes and keeps it.
 //!
-//! The queue is bounded by time, not by a count somebody guessed: a job is refused at once when those before it would
-//! keep it waiting longer than the deadline, judged by the measured cost of recent jobs. A job whose deadline passed
-//! while it waited is refused when its turn comes, because its caller has given up.
+//! Which job is next and which is refused is decided in [`queue`], whose turn it is among the games in [`lanes`]. A refused
+//! caller is told when to come back.
 
-use std::collections::VecDeque;
+mod lanes;
+mod queue;
+
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -14,50 +15,37 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
-use parking_lot::{Condvar, Mutex};
-use seawall_domain::ports::{HashJob, HashOutcome, HashPool};
-use seawall_domain::{Error, codes};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use seawall_domain::ports::{HashAsk, HashJob, HashMemory, HashOutcome, HashPool};
+use seawall_domain::{Error, HashCost, codes};
 
-/// Jobs that may wait whatever their estimated cost; bounds memory.
-const WAITING_MAX: usize = 4096;
-
-/// Assumed cost of a job until one was measured: argon2id, 19 MiB, two passes.
-const FIRST_COST: Duration = Duration::from_millis(25);
+pub use queue::HashCounters;
+use queue::{HashQueue, QueueRules, Refused, micros, millis};
 
 /// How much the hash threads give way to the network threads, as of `nice`.
 const NICE: i32 = 5;
+/// A thread that had nothing to do for so long overwrites what the last hash left in its memory.
+const WIPE_AFTER: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 1_000 });
 
 type Answer = Result<HashOutcome, Error>;
 
-struct Waiting {
+/// What the pool is started with.
+#[derive(Debug, Clone, Copy)]
+pub struct HashPoolOptions {
+    /// Threads; at least one is started.
+    pub threads: usize,
+    /// Longest wait of a job.
+    pub deadline: Duration,
+    /// When a job has waited for longer, the newest go first; `None` for a third of the deadline.
+    pub permitted_wait: Option<Duration>,
+    /// The usual cost: how much memory a thread keeps.
+    pub cost: HashCost,
+}
+
+/// A job and where its answer goes.
+struct Ticket {
     job: HashJob,
-    since: Instant,
     reply: oneshot::Sender<Answer>,
-}
-
-#[derive(Default)]
-struct State {
-    queue: VecDeque<Waiting>,
-    running: usize,
-    /// Moving average of a job's run time.
-    cost: Duration,
-    stopping: bool,
-    counters: HashCounters,
-}
-
-/// What the pool has done since it was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct HashCounters {
-    /// Jobs run to their end.
-    pub done: u64,
-    /// Refused on arrival: the queue was too long.
-    pub refused_full: u64,
-    /// Refused at their turn: the deadline had passed.
-    pub refused_late: u64,
-    /// Time spent waiting by jobs that ran, in microseconds.
-    pub waited_us: u64,
-    /// Time spent running, in microseconds.
-    pub ran_us: u64,
 }
 
 /// How the pool stands.
@@ -69,17 +57,24 @@ pub struct HashStanding {
     pub waiting: usize,
     /// Jobs running now.
     pub running: usize,
+    /// Whether the newest job is next, because there is more to do than can be done.
+    pub is_crowded: bool,
     /// Moving average of a job's run time, in microseconds.
     pub cost_us: u64,
     /// Since the start.
     pub counters: HashCounters,
 }
 
+struct State {
+    queue: HashQueue<Ticket>,
+    stopping: bool,
+}
+
 struct Shared {
     state: Mutex<State>,
     work: Condvar,
-    threads: usize,
-    deadline: Duration,
+    options: HashPoolOptions,
+    begun: Instant,
 }
 
 /// The pool. Dropping it stops its threads after the jobs they are running.
@@ -89,21 +84,23 @@ pub struct HashThreads {
 }
 
 impl HashThreads {
-    /// Starts `threads` threads (at least one) named `hash-N`.
+    /// Starts the threads, named `hash-N`.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(threads: usize, deadline: Duration) -> std::io::Result<Self> {
-        let threads = threads.max(1);
-        let state = Mutex::new(State {
-            cost: FIRST_COST,
-            ..State::default()
+    pub fn start(options: HashPoolOptions) -> std::io::Result<Self> {
+        let threads = options.threads.max(1);
+        let options = HashPoolOptions { threads, ..options };
+        let queue = HashQueue::new(QueueRules {
+            threads,
+            deadline: options.deadline,
+            permitted_wait: options.permitted_wait,
         });
         let shared = Arc::new(Shared {
-            state,
+            state: Mutex::new(State { queue, stopping: false }),
             work: Condvar::new(),
-            threads,
-            deadline,
+            options,
+            begun: Instant::now(),
         });
         let spawn = |index: usize| {
             let shared = Arc::clone(&shared);
@@ -121,14 +118,23 @@ impl HashThreads {
     /// How the pool stands now.
     #[must_use]
     pub fn standing(&self) -> HashStanding {
-        let state = self.shared.state.lock();
+        let queue = &self.shared.state.lock().queue;
         HashStanding {
-            threads: self.shared.threads,
-            waiting: state.queue.len(),
-            running: state.running,
-            cost_us: micros(state.cost),
-            counters: state.counters,
+            threads: self.shared.options.threads,
+            waiting: queue.waiting(),
+            running: queue.running(),
+            is_crowded: queue.is_crowded(),
+            cost_us: micros(queue.cost()),
+            counters: queue.counters(),
         }
+    }
+
+    /// Mean wait, in milliseconds, of the jobs that left the queue in the last 100 to 200 ms, run or refused; when none did,
+    /// that of the one that waits longest. A sign of overload.
+    #[must_use]
+    pub fn recent_wait_ms(&self) -> u64 {
+        let now = self.shared.now();
+        millis(self.shared.state.lock().queue.recent_wait(now))
     }
 
     /// Refuses what waits, lets running jobs end, and joins the threads.
@@ -152,105 +158,94 @@ impl Drop for HashThreads {
 }
 
 impl HashPool for HashThreads {
-    fn run(&self, job: HashJob) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
-        let reply = self.shared.enqueue(job);
-        Box::pin(async move {
-            match reply {
-                Ok(reply) => reply
-                    .await
-                    .unwrap_or_else(|_| Err(codes::OVERLOADED.error().retry_after_ms(1000))),
-                Err(error) => Err(error),
-            }
-        })
+    fn run(&self, ask: HashAsk) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+        let answer = self.shared.enqueue(ask);
+        // Only a pool that stops drops a job without an answer.
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(busy(Duration::from_secs(1)))) })
     }
 
     fn is_idle(&self) -> bool {
-        let state = self.shared.state.lock();
-        state.queue.is_empty() && state.running < self.shared.threads
+        let queue = &self.shared.state.lock().queue;
+        queue.waiting() == 0 && queue.running() < self.shared.options.threads
     }
 }
 
 impl Shared {
-    fn enqueue(&self, job: HashJob) -> Result<oneshot::Receiver<Answer>, Error> {
-        let (reply, answer) = oneshot::channel();
-        let mut state = self.state.lock();
-        let wait = self.expected_wait(&state);
-        if state.stopping || state.queue.len() >= WAITING_MAX || wait > self.deadline {
-            state.counters.refused_full += 1;
-            return Err(busy(wait));
-        }
-        state.queue.push_back(Waiting {
-            job,
-            since: Instant::now(),
-            reply,
-        });
-        drop(state);
-        self.work.notify_one();
-        Ok(answer)
+    fn now(&self) -> Duration {
+        self.begun.elapsed()
     }
 
-    /// How long a job that arrives now will wait for a thread.
-    fn expected_wait(&self, state: &State) -> Duration {
-        let before = (state.queue.len() + state.running + 1).saturating_sub(self.threads);
-        let rounds = u32::try_from(before.div_ceil(self.threads)).unwrap_or(u32::MAX);
-        state.cost.saturating_mul(rounds)
+    fn enqueue(&self, ask: HashAsk) -> oneshot::Receiver<Answer> {
+        let (reply, answer) = oneshot::channel();
+        let (ticket, mut refused) = (Ticket { job: ask.job, reply }, Vec::new());
+        let mut state = self.state.lock();
+        if state.stopping {
+            return answer;
+        }
+        let patience = ask.deadline_ms.map(Duration::from_millis);
+        state
+            .queue
+            .offer(self.now(), ask.tenant, patience, ticket, &mut refused);
+        drop(state);
+        self.work.notify_one();
+        tell(refused);
+        answer
     }
 
     fn work_off(&self) {
         // Yielding to the network threads is a wish, not a need: where it is refused, hashes run at normal priority.
         let _ = rustix::process::nice(NICE);
-        while let Some(next) = self.take() {
-            let started = Instant::now();
-            let waited = started.duration_since(next.since);
-            if waited > self.deadline {
-                self.finish(|state| state.counters.refused_late += 1);
-                let _ = next.reply.send(Err(busy(self.deadline)));
+        let mut memory = HashMemory::for_cost(self.options.cost);
+        while let Some(next) = self.next(&mut memory) {
+            let (started, job) = (Instant::now(), next.job);
+            let outcome = catch_unwind(AssertUnwindSafe(|| job(&mut memory)));
+            let ran = started.elapsed();
+            let answer = outcome.map_err(|_| {
+                memory = HashMemory::for_cost(self.options.cost);
+                codes::DEFECT.because("a password hash failed; report the request id")
+            });
+            self.state.lock().queue.end(ran);
+            let _ = next.reply.send(answer);
+        }
+    }
+
+    /// Waits for the next job; `None` when the pool stops.
+    fn next(&self, memory: &mut HashMemory) -> Option<Ticket> {
+        let mut state = self.state.lock();
+        while !state.stopping {
+            let mut refused = Vec::new();
+            let next = state.queue.take(self.now(), &mut refused);
+            if next.is_some() || !refused.is_empty() {
+                MutexGuard::unlocked(&mut state, || tell(refused));
+            }
+            if next.is_some() {
+                return next;
+            }
+            // While it was unlocked a job may have come whose notice nobody waited for.
+            if state.stopping || state.queue.waiting() > 0 {
                 continue;
             }
-            let job = next.job;
-            let outcome = catch_unwind(AssertUnwindSafe(job))
-                .map_err(|_| codes::DEFECT.because("a password hash failed; report the request id"));
-            let ran = started.elapsed();
-            self.finish(|state| {
-                state.cost = (state.cost * 7 + ran) / 8;
-                state.counters.done += 1;
-                state.counters.waited_us += micros(waited);
-                state.counters.ran_us += micros(ran);
-            });
-            let _ = next.reply.send(outcome);
-        }
-    }
-
-    fn take(&self) -> Option<Waiting> {
-        let mut state = self.state.lock();
-        loop {
-            if state.stopping {
-                return None;
+            if !memory.is_used() {
+                self.work.wait(&mut state);
+            } else if self.work.wait_for(&mut state, WIPE_AFTER).timed_out() {
+                MutexGuard::unlocked(&mut state, || memory.wipe());
             }
-            if let Some(next) = state.queue.pop_front() {
-                state.running += 1;
-                return Some(next);
-            }
-            self.work.wait(&mut state);
         }
-    }
-
-    fn finish(&self, note: impl FnOnce(&mut State)) {
-        let mut state = self.state.lock();
-        state.running -= 1;
-        note(&mut state);
+        None
     }
 }
 
-fn busy(wait: Duration) -> Error {
-    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).clamp(500, 60_000);
+/// Answers those whose jobs are not run.
+fn tell(refused: Vec<Refused<Ticket>>) {
+    for refused in refused {
+        let _ = refused.job.reply.send(Err(busy(refused.retry_after)));
+    }
+}
+
+fn busy(retry_after: Duration) -> Error {
     codes::OVERLOADED
         .because("too many passwords are being checked; nothing was done, try again after Retry-After")
-        .retry_after_ms(wait_ms)
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+        .retry_after_ms(millis(retry_after))
 }
 
 #[cfg(test)]
@@ -258,6 +253,34 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+
+    const CHEAP: HashCost = HashCost {
+        memory_kib: 8,
+        passes: 1,
+        lanes: 1,
+    };
+
+    fn pool(threads: usize, deadline_ms: u64) -> HashThreads {
+        HashThreads::start(HashPoolOptions {
+            threads,
+            deadline: Duration::from_millis(deadline_ms),
+            permitted_wait: None,
+            cost: CHEAP,
+        })
+        .unwrap()
+    }
+
+    fn ask(job: impl FnOnce(&mut HashMemory) -> HashOutcome + Send + 'static) -> HashAsk {
+        HashAsk {
+            tenant: 1,
+            deadline_ms: None,
+            job: Box::new(job),
+        }
+    }
+
+    fn quick() -> HashAsk {
+        ask(|_| HashOutcome::Matches(true))
+    }
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread()
@@ -275,51 +298,59 @@ mod tests {
     }
 
     /// A job that runs until the returned sender is used or dropped.
-    fn held() -> (HashJob, mpsc::Sender<()>) {
+    fn held() -> (HashAsk, mpsc::Sender<()>) {
         let (release, gate) = mpsc::channel::<()>();
-        let job = move || {
+        let job = move |_: &mut HashMemory| {
             let _ = gate.recv();
             HashOutcome::Matches(true)
         };
-        (Box::new(job), release)
+        (ask(job), release)
     }
 
     #[test]
     fn jobs_run_and_answer() {
-        let pool = HashThreads::start(2, Duration::from_secs(5)).unwrap();
+        let pool = pool(2, 5_000);
         assert!(pool.is_idle());
-        let answer = block_on(pool.run(Box::new(|| HashOutcome::Hashed("x".into()))));
+        let answer = block_on(pool.run(ask(|_| HashOutcome::Hashed("x".into()))));
         assert_eq!(answer, Ok(HashOutcome::Hashed("x".into())));
         assert_eq!(pool.standing().counters.done, 1);
+        assert_eq!(pool.standing().counters.waited_us / 1_000, pool.recent_wait_ms());
     }
 
     #[test]
-    fn the_queue_is_bounded_by_the_time_it_would_take() {
-        // One thread, 25 ms assumed per job, deadline 100 ms: the running one and four waiting, no more.
-        let pool = HashThreads::start(1, Duration::from_millis(100)).unwrap();
+    fn what_is_too_much_is_refused_with_a_time_and_the_rest_is_run() {
+        let pool = pool(1, 100);
         let (job, release) = held();
         let first = pool.run(job);
         wait_until("the first job starts", || pool.standing().running == 1);
-        let waiting: Vec<_> = (0..4)
-            .map(|_| pool.run(Box::new(|| HashOutcome::Matches(false))))
-            .collect();
+        let asked: Vec<_> = (0..50).map(|_| pool.run(quick())).collect();
         assert!(!pool.is_idle());
-        let refused = block_on(pool.run(Box::new(|| HashOutcome::Matches(false)))).unwrap_err();
-        assert_eq!(refused.code.name, "overload.busy");
-        assert!(refused.retry_after_ms.is_some_and(|ms| ms >= 500));
-        assert_eq!(pool.standing().counters.refused_full, 1);
         drop(release);
         assert_eq!(block_on(first), Ok(HashOutcome::Matches(true)));
-        drop(waiting);
+        let answers: Vec<_> = asked.into_iter().map(block_on).collect();
+        let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+        assert!(refused.len() >= 46, "{}", refused.len());
+        assert!(refused.iter().all(|error| error.code.name == "overload.busy"));
+        assert!(
+            refused
+                .iter()
+                .all(|error| error.retry_after_ms.is_some_and(|ms| ms >= 500))
+        );
+        let counters = pool.standing().counters;
+        let counted = counters.refused_full + counters.refused_late + counters.pushed_out;
+        assert_eq!(
+            (counted, counters.done),
+            (refused.len() as u64, 51 - refused.len() as u64)
+        );
     }
 
     #[test]
     fn a_job_that_waited_beyond_the_deadline_is_not_run() {
-        let pool = HashThreads::start(1, Duration::from_millis(30)).unwrap();
+        let pool = pool(1, 30);
         let (job, release) = held();
         let first = pool.run(job);
         wait_until("the first job starts", || pool.standing().running == 1);
-        let late = pool.run(Box::new(|| panic!("must not run")));
+        let late = pool.run(ask(|_| panic!("must not run")));
         let begun = Instant::now();
         wait_until("the deadline passes", || begun.elapsed() > Duration::from_millis(60));
         drop(release);
@@ -329,25 +360,49 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_keeps_its_memory_from_job_to_job_and_wipes_it_when_idle() {
+        let pool = pool(1, 5_000);
+        let hash = |salt: u8| {
+            let (tell, told) = mpsc::channel();
+            let job = move |memory: &mut HashMemory| {
+                let was_used = memory.is_used();
+                let phc = seawall_domain::password::hash("x", &[salt; 16], CHEAP, memory);
+                let _ = tell.send((std::ptr::from_ref(memory).addr(), memory.bytes(), was_used));
+                HashOutcome::Hashed(phc.unwrap())
+            };
+            block_on(pool.run(ask(job))).unwrap();
+            told.recv().unwrap()
+        };
+        let (place, bytes, _) = hash(1);
+        assert_eq!(bytes, 8 << 10);
+        for salt in 2..5 {
+            let (here, now_bytes, _) = hash(salt);
+            assert_eq!((here, now_bytes), (place, bytes));
+        }
+        wait_until("the idle thread wipes its memory", || {
+            let begun = Instant::now();
+            wait_until("a rest", || begun.elapsed() > WIPE_AFTER * 2);
+            !hash(9).2
+        });
+    }
+
+    #[test]
     fn a_panicking_job_is_a_defect_and_the_thread_goes_on() {
-        let pool = HashThreads::start(1, Duration::from_secs(5)).unwrap();
+        let pool = pool(1, 5_000);
         assert_eq!(
-            block_on(pool.run(Box::new(|| panic!("boom")))).unwrap_err().code.name,
+            block_on(pool.run(ask(|_| panic!("boom")))).unwrap_err().code.name,
             "platform.defect"
         );
-        assert_eq!(
-            block_on(pool.run(Box::new(|| HashOutcome::Matches(true)))),
-            Ok(HashOutcome::Matches(true))
-        );
+        assert_eq!(block_on(pool.run(quick())), Ok(HashOutcome::Matches(true)));
     }
 
     #[test]
     fn stopping_refuses_what_waits_and_joins() {
-        let pool = Arc::new(HashThreads::start(1, Duration::from_secs(5)).unwrap());
+        let pool = Arc::new(pool(1, 5_000));
         let (job, release) = held();
         let running = pool.run(job);
         wait_until("the job starts", || pool.standing().running == 1);
-        let waiting = pool.run(Box::new(|| HashOutcome::Matches(true)));
+        let waiting = pool.run(quick());
         let stopper = std::thread::spawn({
             let pool = Arc::clone(&pool);
             move || pool.stop()
@@ -356,6 +411,6 @@ mod tests {
         drop(release);
         stopper.join().unwrap();
         assert_eq!(block_on(running), Ok(HashOutcome::Matches(true)));
-        assert!(block_on(pool.run(Box::new(|| HashOutcome::Matches(true)))).is_err());
+        assert!(block_on(pool.run(quick())).is_err());
     }
 }

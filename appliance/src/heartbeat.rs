@@ -5,10 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+
+use crate::recent::RecentMean;
 
 /// Between two beats.
 pub const BEAT: Duration = Duration::from_millis(5);
+
+/// Span of the recent lateness, in milliseconds.
+const RECENT_SPAN_MS: u64 = 100;
 
 /// A runtime without a beat for so long is not alive.
 const ALIVE_MAX: Duration = Duration::from_secs(10);
@@ -20,6 +26,8 @@ pub struct Heartbeat {
     /// Milliseconds from `begun` to the last beat.
     last_ms: Arc<AtomicU64>,
     lag: Histogram,
+    /// In microseconds.
+    recent: Arc<Mutex<RecentMean>>,
 }
 
 impl Heartbeat {
@@ -32,6 +40,7 @@ impl Heartbeat {
             begun: Instant::now(),
             last_ms: Arc::default(),
             lag,
+            recent: fresh(),
         };
         let beating = heart.clone();
         tokio::spawn(async move { beating.beat().await });
@@ -45,6 +54,7 @@ impl Heartbeat {
             begun: Instant::now(),
             last_ms: Arc::new(AtomicU64::new(u64::MAX)),
             lag: Histogram::new([1.0]),
+            recent: fresh(),
         }
     }
 
@@ -52,8 +62,12 @@ impl Heartbeat {
         loop {
             let slept = Instant::now();
             tokio::time::sleep(BEAT).await;
-            self.lag.observe(slept.elapsed().saturating_sub(BEAT).as_secs_f64());
-            self.last_ms.store(millis(self.begun.elapsed()), Ordering::Relaxed);
+            let lag = slept.elapsed().saturating_sub(BEAT);
+            self.lag.observe(lag.as_secs_f64());
+            let now_ms = millis(self.begun.elapsed());
+            let lag_us = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
+            self.recent.lock().add(now_ms, lag_us, 1);
+            self.last_ms.store(now_ms, Ordering::Relaxed);
         }
     }
 
@@ -64,11 +78,25 @@ impl Heartbeat {
         now_ms.saturating_sub(self.last_ms.load(Ordering::Relaxed)) < millis(ALIVE_MAX)
     }
 
+    /// Mean lateness of the beats of the last 100 to 200 ms, in milliseconds, or how long the beat that is due has been
+    /// missing, whichever is more.
+    #[must_use]
+    pub fn recent_lag_ms(&self) -> u64 {
+        let now_ms = millis(self.begun.elapsed());
+        let due_ms = self.last_ms.load(Ordering::Relaxed).saturating_add(millis(BEAT));
+        let mean_us = self.recent.lock().mean(now_ms).unwrap_or(0);
+        now_ms.saturating_sub(due_ms).max(mean_us / 1_000)
+    }
+
     /// Lateness of the beats, in seconds.
     #[must_use]
     pub fn lag(&self) -> Histogram {
         self.lag.clone()
     }
+}
+
+fn fresh() -> Arc<Mutex<RecentMean>> {
+    Arc::new(Mutex::new(RecentMean::new(RECENT_SPAN_MS)))
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -92,8 +120,11 @@ mod tests {
             begun: Instant::now().checked_sub(ALIVE_MAX * 2).unwrap(),
             last_ms: Arc::default(),
             lag: heart.lag(),
+            recent: fresh(),
         };
         assert!(!stuck.is_alive());
+        assert!(stuck.recent_lag_ms() >= 10_000);
+        assert_eq!(Heartbeat::still().recent_lag_ms(), 0);
         assert!(Heartbeat::still().is_alive());
     }
 }

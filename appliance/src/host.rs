@@ -127,7 +127,7 @@ impl ProcessHost {
             "listeners": listeners,
             "store": { "lsn": head.lsn, "epoch": head.epoch, "incarnation": self.store.incarnation(), "queue_length": self.store.stats().queue_length },
             "hash_pool": { "threads": standing.threads, "waiting": standing.waiting, "cost_us": standing.cost_us, "done": standing.counters.done,
-                "refused": standing.counters.refused_full + standing.counters.refused_late },
+                "refused": standing.counters.refused_full + standing.counters.refused_late + standing.counters.pushed_out },
             "memory": { "planned_bytes": self.memory.total_bytes(), "resident_bytes": process.resident_bytes },
             "disk": self.disk.status(),
             "backup": self.backups.show(),

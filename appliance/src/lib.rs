@@ -18,6 +18,8 @@ pub mod host;
 pub mod listeners;
 pub mod memory;
 pub mod metrics;
+pub mod pressure;
+pub mod recent;
 pub mod recovery;
 pub mod serve;
 pub mod service_manager;

@@ -1,6 +1,7 @@
 //! Memory as a budget with a name per consumer. The sum is printed at start; the shares follow the host's setting, so
 //! that 1 GiB does for a small publisher and 64 GiB is used when given.
 
+use seawall_domain::{CREDENTIAL_CACHE_ENTRY_BYTES, CredentialCacheOptions};
 use seawall_storage::MemoryBudget;
 
 /// Memory of one password hash in work, in bytes (argon2id, 19 MiB).
@@ -20,6 +21,8 @@ const BASE_BYTES: u64 = 96 << 20;
 pub struct MemoryPlan {
     /// The store's consumers.
     pub store: MemoryBudget,
+    /// Verified passwords, as many as the budget allows.
+    pub credential_cache: CredentialCacheOptions,
     /// (name, bytes) of every consumer, the store's included.
     pub consumers: Vec<(&'static str, u64)>,
 }
@@ -27,11 +30,16 @@ pub struct MemoryPlan {
 impl MemoryPlan {
     /// Shares out `budget_bytes`.
     #[must_use]
-    pub fn new(budget_bytes: u64, hash_threads: usize) -> Self {
+    pub fn new(budget_bytes: u64, hash_threads: usize, credential_cache: CredentialCacheOptions) -> Self {
         let hash_bytes = HASH_BYTES * hash_threads as u64;
         let connection_bytes = (CONNECTION_BYTES * PLANNED_CONNECTIONS).min(budget_bytes / 8);
+        let credential_cache = fitted(credential_cache, budget_bytes / 8);
+        let credential_bytes = match credential_cache.lifetime_ms {
+            0 => 0,
+            _ => CREDENTIAL_CACHE_ENTRY_BYTES * credential_cache.entries_max as u64,
+        };
         let free = budget_bytes
-            .saturating_sub(BASE_BYTES + hash_bytes + connection_bytes)
+            .saturating_sub(BASE_BYTES + hash_bytes + credential_bytes + connection_bytes)
             .max(48 << 20);
         // A quarter stays free for mirrors (revocations, restrictions, catalogue) and for bursts.
         let store = MemoryBudget {
@@ -45,9 +53,14 @@ impl MemoryPlan {
             ("row cache", store.row_cache_bytes),
             ("memtables", store.memtable_bytes),
             ("password hashes", hash_bytes),
+            ("verified passwords", credential_bytes),
             ("connections", connection_bytes),
         ];
-        Self { store, consumers }
+        Self {
+            store,
+            credential_cache,
+            consumers,
+        }
     }
 
     /// Sum of all consumers, in bytes.
@@ -68,9 +81,41 @@ impl MemoryPlan {
     }
 }
 
+/// As many entries as fit.
+fn fitted(options: CredentialCacheOptions, bytes: u64) -> CredentialCacheOptions {
+    let fit = usize::try_from(bytes / CREDENTIAL_CACHE_ENTRY_BYTES).unwrap_or(usize::MAX);
+    CredentialCacheOptions {
+        entries_max: options.entries_max.min(fit),
+        ..options
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn plan(budget_bytes: u64, hash_threads: usize) -> MemoryPlan {
+        MemoryPlan::new(budget_bytes, hash_threads, CredentialCacheOptions::default())
+    }
+
+    #[test]
+    fn verified_passwords_have_a_line_and_at_most_an_eighth() {
+        let bytes = |plan: &MemoryPlan| {
+            let found = plan.consumers.iter().find(|(name, _)| *name == "verified passwords");
+            found.unwrap().1
+        };
+        let usual = plan(1 << 30, 1);
+        assert_eq!(bytes(&usual), 200_000 * CREDENTIAL_CACHE_ENTRY_BYTES);
+        let many = CredentialCacheOptions {
+            entries_max: 100_000_000,
+            ..CredentialCacheOptions::default()
+        };
+        let plan = MemoryPlan::new(1 << 30, 1, many);
+        assert!(bytes(&plan) <= 128 << 20 && plan.credential_cache.entries_max > 900_000);
+        assert!(plan.total_bytes() <= 1 << 30, "{}", plan.line());
+        let off = CredentialCacheOptions { lifetime_ms: 0, ..many };
+        assert_eq!(bytes(&MemoryPlan::new(1 << 30, 1, off)), 0);
+    }
 
     #[test]
     fn the_sum_stays_within_the_budget() {
@@ -82,7 +127,7 @@ mod tests {
             (8 << 10, 8),
             (64 << 10, 32),
         ] {
-            let plan = MemoryPlan::new(mib << 20, threads);
+            let plan = plan(mib << 20, threads);
             assert!(plan.total_bytes() <= mib << 20, "{mib} MiB: {}", plan.line());
             assert!(plan.store.memtable_bytes >= 8 << 20);
         }
@@ -90,7 +135,7 @@ mod tests {
 
     #[test]
     fn more_memory_goes_to_the_caches() {
-        let (small, large) = (MemoryPlan::new(1 << 30, 1), MemoryPlan::new(64 << 30, 1));
+        let (small, large) = (plan(1 << 30, 1), plan(64 << 30, 1));
         assert!(large.store.block_cache_bytes > 40 * small.store.block_cache_bytes);
         assert!(small.line().ends_with(&format!("= {} MiB", small.total_bytes() >> 20)));
     }

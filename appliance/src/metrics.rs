@@ -137,6 +137,21 @@ impl Sources {
             "Passwords re-hashed at login",
             counters.rehashed,
         )?;
+        out.counter(
+            "seawall_credential_cache_hits",
+            "Password checks answered from the verified passwords in memory",
+            counters.credential_cache_hits,
+        )?;
+        out.counter(
+            "seawall_credential_cache_misses",
+            "Password checks that looked there and needed a hash",
+            counters.credential_cache_misses,
+        )?;
+        out.gauge(
+            "seawall_credential_cache_entries",
+            "Verified passwords in memory",
+            counters.credential_cache_entries,
+        )?;
         out.counter("seawall_swept_rows", "Expired rows removed", counters.swept)?;
         out.gauge(
             "seawall_revocations",
@@ -173,6 +188,16 @@ impl Sources {
             "Moving average of a password hash",
             standing.cost_us,
         )?;
+        out.gauge(
+            "seawall_hash_crowded",
+            "1 while more password hashes are wanted than can be done, and the newest go first",
+            u64::from(standing.is_crowded),
+        )?;
+        out.gauge(
+            "seawall_hash_recent_wait_milliseconds",
+            "Mean wait of password hashes in the last 100 to 200 ms",
+            self.hash.recent_wait_ms(),
+        )?;
         out.counter("seawall_hash_done", "Password hashes done", standing.counters.done)?;
         out.counter(
             "seawall_hash_refused_full",
@@ -183,6 +208,11 @@ impl Sources {
             "seawall_hash_refused_late",
             "Password hashes refused because their deadline passed",
             standing.counters.refused_late,
+        )?;
+        out.counter(
+            "seawall_hash_pushed_out",
+            "Password hashes refused because newer ones took their place",
+            standing.counters.pushed_out,
         )?;
         out.counter(
             "seawall_hash_waited_microseconds",

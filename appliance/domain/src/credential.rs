@@ -4,12 +4,15 @@
 use std::sync::Arc;
 
 use seawall_storage::Tx;
+use zeroize::Zeroizing;
 
+use crate::call::{Call, Caller};
+use crate::credential_cache::PasswordMark;
 use crate::error::Error;
-use crate::ids::AccountId;
+use crate::ids::{AccountId, GameId};
 use crate::password::{self, HashCost};
 use crate::platform::{Platform, defect};
-use crate::ports::HashOutcome;
+use crate::ports::{HashAsk, HashJob, HashMemory, HashOutcome};
 use crate::recipe::Recipe;
 use crate::tables::account::{CREDENTIALS, CredentialRow, StoredPassword};
 use crate::tables::takeover::IMPORTS;
@@ -25,38 +28,84 @@ pub(crate) struct Checked {
     pub(crate) keep_old: bool,
 }
 
+/// Who wants a password hashed or checked: decides whose turn it takes in the pool.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker {
+    game_id: GameId,
+    is_operator: bool,
+}
+
+impl Asker {
+    /// Whoever makes `call`, for the sake of a game.
+    pub(crate) fn of(call: &Call, game_id: GameId) -> Self {
+        Self {
+            game_id,
+            is_operator: matches!(call.caller, Caller::Operator { .. }),
+        }
+    }
+
+    fn asks(self, job: HashJob) -> HashAsk {
+        HashAsk {
+            tenant: self.game_id.0,
+            deadline_ms: None,
+            job,
+        }
+    }
+}
+
 impl Platform {
-    /// Whether `password` is the account's; `None` when it is not, or when the account has none.
-    pub(crate) async fn check_password(&self, account: AccountId, password: &str) -> Result<Option<Checked>, Error> {
+    /// Whether `password` is the account's; `None` when it is not, or when the account has none. With `may_recall` a
+    /// password that matched a short while ago needs no hash ([`crate::credential_cache`]), and one that matches now
+    /// will need none for a while; an operator's call never does so.
+    pub(crate) async fn check_password(
+        &self,
+        asker: Asker,
+        account: AccountId,
+        password: &str,
+        may_recall: bool,
+    ) -> Result<Option<Checked>, Error> {
         let Some(row) = self.inner.store.get(&CREDENTIALS, &account).await? else {
-            self.hash_for_nobody(password).await;
+            self.hash_for_nobody(asker, password).await;
             return Ok(None);
         };
-        let (pepper, keep_old) = self.import_of(&row).await?;
-        let (row_in_job, typed) = (Arc::clone(&row), password.to_owned());
-        let outcome = self
-            .inner
-            .hash_pool
-            .run(Box::new(move || {
-                check(&row_in_job.stored, &typed, pepper.as_deref().unwrap_or_default())
-            }))
-            .await?;
-        match outcome {
-            HashOutcome::Matches(true) => {}
-            HashOutcome::Matches(false) => return Ok(None),
-            HashOutcome::Unusable(why) => return Err(defect(&format!("The stored password cannot be checked: {why}"))),
-            HashOutcome::Hashed(_) => return Err(defect("A password check answered a hash")),
+        let cache = (may_recall && !asker.is_operator).then_some(&self.inner.credential_cache);
+        let mark = PasswordMark::of(account, &row);
+        if !cache.is_some_and(|cache| cache.recalls(mark, password, self.now_at())) {
+            if !self.matches(asker, &row, password).await? {
+                return Ok(None);
+            }
+            if let Some(cache) = cache {
+                cache.remember(mark, password, self.now_at(), u16::from_be_bytes(self.entropy()));
+            }
         }
-        let renewed = if is_old(&row.stored, self.inner.hash_cost) && self.inner.hash_pool.is_idle() {
-            self.hash_password(password).await.ok()
-        } else {
-            None
-        };
+        let (mut renewed, mut keep_old) = (None, false);
+        if is_old(&row.stored, self.inner.hash_cost) && self.inner.hash_pool.is_idle() {
+            (_, keep_old) = self.import_of(&row).await?;
+            renewed = self.hash_password(asker, password).await.ok();
+        }
         Ok(Some(Checked {
             version: row.version,
             renewed,
             keep_old,
         }))
+    }
+
+    /// The check itself, on the pool.
+    async fn matches(&self, asker: Asker, row: &Arc<CredentialRow>, password: &str) -> Result<bool, Error> {
+        let (pepper, _) = self.import_of(row).await?;
+        let (row, typed) = (Arc::clone(row), Zeroizing::new(password.to_owned()));
+        let job: HashJob =
+            Box::new(move |memory| check(&row.stored, &typed, pepper.as_deref().unwrap_or_default(), memory));
+        match self.inner.hash_pool.run(asker.asks(job)).await? {
+            HashOutcome::Matches(matches) => Ok(matches),
+            HashOutcome::Unusable(why) => Err(defect(&format!("The stored password cannot be checked: {why}"))),
+            HashOutcome::Hashed(_) => Err(defect("A password check answered a hash")),
+        }
+    }
+
+    /// Forgets which passwords were verified: until each is checked again, every login needs a hash.
+    pub fn forget_verified_passwords(&self) {
+        self.inner.credential_cache.forget_all();
     }
 
     /// Pepper of the import a stored password comes from, and whether its old hash is kept.
@@ -74,34 +123,39 @@ impl Platform {
     }
 
     /// Hashes a new password on the pool.
-    pub(crate) async fn hash_password(&self, password: &str) -> Result<String, Error> {
-        let (typed, salt, cost) = (password.to_owned(), self.entropy(), self.inner.hash_cost);
-        let job = move || match password::hash(&typed, &salt, cost) {
+    pub(crate) async fn hash_password(&self, asker: Asker, password: &str) -> Result<String, Error> {
+        let (typed, salt, cost) = (
+            Zeroizing::new(password.to_owned()),
+            self.entropy(),
+            self.inner.hash_cost,
+        );
+        let job: HashJob = Box::new(move |memory| match password::hash(&typed, &salt, cost, memory) {
             Ok(phc) => HashOutcome::Hashed(phc),
             Err(why) => HashOutcome::Unusable(why.to_owned()),
-        };
-        match self.inner.hash_pool.run(Box::new(job)).await? {
+        });
+        match self.inner.hash_pool.run(asker.asks(job)).await? {
             HashOutcome::Hashed(phc) => Ok(phc),
             _ => Err(defect("The password could not be hashed")),
         }
     }
 
     /// The work of a check for a name nobody has, so that time does not tell which names exist; left out while the
-    /// pool is busy, when it would only help an attacker to keep it so.
-    pub(crate) async fn hash_for_nobody(&self, password: &str) {
+    /// pool is busy. That is a trade: under load somebody who measures can tell unknown names by their quick answer,
+    /// but made-up names cannot take the pool from players. Limits per address bound how many names are tried.
+    pub(crate) async fn hash_for_nobody(&self, asker: Asker, password: &str) {
         if self.inner.hash_pool.is_idle() {
             // The result is of no interest, and neither is a refusal.
-            drop(self.hash_password(password).await);
+            drop(self.hash_password(asker, password).await);
         }
     }
 }
 
 /// The check itself; slow.
-fn check(stored: &StoredPassword, password: &str, pepper: &str) -> HashOutcome {
+fn check(stored: &StoredPassword, password: &str, pepper: &str, memory: &mut HashMemory) -> HashOutcome {
     let matches = match stored {
-        StoredPassword::Argon2 { phc } => password::check_phc(password, phc),
+        StoredPassword::Argon2 { phc } => password::check_phc(password, phc, memory),
         StoredPassword::Imported { recipe, hash, salt, .. } => match Recipe::parse(recipe) {
-            Ok(recipe) => recipe.check(password, hash, salt, pepper),
+            Ok(recipe) => recipe.check(password, hash, salt, pepper, memory),
             Err(_) => Err("its recipe is unknown"),
         },
     };

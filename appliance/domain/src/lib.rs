@@ -8,6 +8,7 @@ pub mod call;
 mod catalogue;
 pub mod codes;
 mod credential;
+pub mod credential_cache;
 mod deletion;
 mod device;
 pub mod error;
@@ -37,6 +38,7 @@ pub mod token;
 pub mod verify;
 
 pub use call::{Call, Caller, ClientAddress, Idempotency, LearntFrom};
+pub use credential_cache::{CREDENTIAL_CACHE_ENTRY_BYTES, CredentialCacheOptions};
 pub use deletion::DeletionList;
 pub use error::{Code, Error, Kind, Param};
 pub use ids::{AccountId, GameId, KeyId, PackageId, PlayerId, RealmId, SessionId, UnixMs};

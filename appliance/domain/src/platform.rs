@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use arc_swap::Guard;
 use seawall_storage::{KeyRing, ReadError, Secret32, Stamp, Store, Tx, TxError, View, WriteError};
+use zeroize::Zeroizing;
 
 use crate::call::Call;
 use crate::catalogue::Catalogue;
 use crate::codes::{DEFECT, NOT_READY, OUTCOME_UNKNOWN, OVERLOADED, STORE_BUSY, STORE_FULL};
+use crate::credential_cache::{CredentialCache, CredentialCacheOptions};
 use crate::error::Error;
 use crate::ids::UnixMs;
 use crate::mirrors::Mirrors;
@@ -43,6 +45,8 @@ pub struct PlatformOptions {
     pub hash_pool: Arc<dyn HashPool>,
     /// Cost of new password hashes.
     pub hash_cost: HashCost,
+    /// How long verified passwords are remembered.
+    pub credential_cache: CredentialCacheOptions,
 }
 
 /// Figures of the domain, for metrics.
@@ -62,6 +66,12 @@ pub struct Counters {
     pub restrictions: u64,
     /// Rows deleted by the sweep.
     pub swept: u64,
+    /// Password checks answered from the cache of verified passwords.
+    pub credential_cache_hits: u64,
+    /// Password checks that looked there and needed a hash.
+    pub credential_cache_misses: u64,
+    /// Verified passwords in memory.
+    pub credential_cache_entries: u64,
 }
 
 #[derive(Default)]
@@ -100,6 +110,7 @@ pub(crate) struct Inner {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) hash_pool: Arc<dyn HashPool>,
     pub(crate) hash_cost: HashCost,
+    pub(crate) credential_cache: CredentialCache,
     pub(crate) nonces: NonceMemory,
     pub(crate) tally: Tally,
     ready: AtomicBool,
@@ -136,8 +147,10 @@ impl Platform {
             entropy,
             hash_pool,
             hash_cost,
+            credential_cache,
         } = options;
         let lookup = LookupKeys::derive(&keys);
+        let credential_cache = CredentialCache::new(credential_cache, drawn_key(&*entropy));
         let nonces = NonceMemory::new(NONCES_MAX);
         let (tally, ready) = (Tally::default(), AtomicBool::new(false));
         Self {
@@ -150,6 +163,7 @@ impl Platform {
                 entropy,
                 hash_pool,
                 hash_cost,
+                credential_cache,
                 nonces,
                 tally,
                 ready,
@@ -176,6 +190,8 @@ impl Platform {
     pub fn counters(&self) -> Counters {
         let Inner { tally, mirrors, .. } = &*self.inner;
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (credential_cache_hits, credential_cache_misses, credential_cache_entries) =
+            self.inner.credential_cache.figures();
         Counters {
             verify_contradicted: of(&tally.verify_contradicted),
             auth_log_dropped: of(&tally.auth_log_dropped),
@@ -184,6 +200,9 @@ impl Platform {
             revocation_bytes: mirrors.revocations().allocated_bytes() as u64,
             restrictions: mirrors.restrictions().len() as u64,
             swept: of(&tally.swept),
+            credential_cache_hits,
+            credential_cache_misses,
+            credential_cache_entries,
         }
     }
 
@@ -246,6 +265,13 @@ impl Platform {
     ) -> Result<R, Error> {
         self.inner.store.query(READ_DEADLINE, f).await.map_err(Error::from)
     }
+}
+
+/// A key that lives as long as the process.
+fn drawn_key(entropy: &dyn Entropy) -> Secret32 {
+    let mut key = Zeroizing::new([0; 32]);
+    entropy.fill(&mut *key);
+    Secret32::new(*key)
 }
 
 /// A defect, with what was found.

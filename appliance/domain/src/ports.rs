@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use crate::error::Error;
 use crate::ids::UnixMs;
+pub use crate::password::HashMemory;
 
 /// Wall clock.
 pub trait Clock: Send + Sync + 'static {
@@ -19,8 +20,20 @@ pub trait Entropy: Send + Sync + 'static {
     fn fill(&self, out: &mut [u8]);
 }
 
-/// A piece of CPU work (a password hash) for the hash pool.
-pub type HashJob = Box<dyn FnOnce() -> HashOutcome + Send + 'static>;
+/// A piece of CPU work (a password hash) for the hash pool. It works in the memory of the thread that runs it.
+pub type HashJob = Box<dyn FnOnce(&mut HashMemory) -> HashOutcome + Send + 'static>;
+
+/// A job, and whose turn it is to take.
+pub struct HashAsk {
+    /// The game on whose behalf, 0 for none. Games with waiting jobs take turns, so that the rush of one does not
+    /// starve the others.
+    pub tenant: u32,
+    /// How long the caller will wait for the answer from now, in milliseconds; `None` when nobody knows. A job that
+    /// cannot be done by then is refused instead of run.
+    pub deadline_ms: Option<u64>,
+    /// The work.
+    pub job: HashJob,
+}
 
 /// What a hash job answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +48,9 @@ pub enum HashOutcome {
 
 /// A few threads of their own for password hashes, behind a bounded queue with a deadline.
 pub trait HashPool: Send + Sync + 'static {
-    /// Runs `job`; [`crate::codes::OVERLOADED`] when the queue is full or the deadline passed before it began.
-    fn run(&self, job: HashJob) -> Pin<Box<dyn Future<Output = Result<HashOutcome, Error>> + Send>>;
+    /// Runs the job; [`crate::codes::OVERLOADED`] with a time to come back at when it would have to wait for too long, had
+    /// to make room for a newer one, or its deadline passed before it began.
+    fn run(&self, ask: HashAsk) -> Pin<Box<dyn Future<Output = Result<HashOutcome, Error>> + Send>>;
     /// True while a re-hash may be done inside a login without making others wait.
     fn is_idle(&self) -> bool;
 }

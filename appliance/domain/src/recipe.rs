@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 use expression::{Expression, Inputs};
 pub use expression::{RECIPE_DEPTH_MAX, RECIPE_MAX_BYTES, RecipeError};
 
-use crate::password;
+use crate::password::{self, HashMemory};
 
 /// Highest accepted cost of a foreign bcrypt record (2^15 rounds, about two seconds of one core).
 pub const BCRYPT_COST_MAX: u32 = 15;
@@ -82,7 +82,14 @@ impl Recipe {
     ///
     /// # Errors
     /// The stored record cannot be used, and why; holds no secret.
-    pub fn check(&self, password: &str, hash: &str, salt: &str, pepper: &str) -> Result<bool, &'static str> {
+    pub fn check(
+        &self,
+        password: &str,
+        hash: &str,
+        salt: &str,
+        pepper: &str,
+        memory: &mut HashMemory,
+    ) -> Result<bool, &'static str> {
         self.check_shape(hash)?;
         match &self.scheme {
             Scheme::Expression(expression) => {
@@ -93,7 +100,7 @@ impl Recipe {
             }
             Scheme::Bcrypt => bcrypt::verify(password, hash).map_err(|_| "bcrypt record is damaged"),
             Scheme::Phpass => phpass::check(password, hash),
-            Scheme::Argon2 => password::check_phc(password, hash),
+            Scheme::Argon2 => password::check_phc(password, hash, memory),
         }
     }
 }

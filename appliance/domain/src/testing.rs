@@ -16,10 +16,10 @@ use crate::game::{GameChange, PackageCreate};
 use crate::ids::{GameId, KeyId, PackageId, RealmId, UnixMs};
 use crate::key::KeySecret;
 use crate::password::HashCost;
-use crate::ports::{AuthLog, Clock, Entropy, HashJob, HashOutcome, HashPool, LogFuture};
+use crate::ports::{AuthLog, Clock, Entropy, HashAsk, HashMemory, HashOutcome, HashPool, LogFuture};
 use crate::session::{Credential, LoggedIn, LoginOutcome, SessionCreate};
 use crate::tables::TABLES;
-use crate::{Mirrors, Platform, PlatformOptions};
+use crate::{CredentialCacheOptions, Mirrors, Platform, PlatformOptions};
 
 /// Where every world's clock begins.
 pub const START_AT: UnixMs = 1_700_000_000_000;
@@ -98,9 +98,9 @@ pub struct InlinePool {
 }
 
 impl HashPool for InlinePool {
-    fn run(&self, job: HashJob) -> std::pin::Pin<Box<dyn Future<Output = Result<HashOutcome, Error>> + Send>> {
+    fn run(&self, ask: HashAsk) -> std::pin::Pin<Box<dyn Future<Output = Result<HashOutcome, Error>> + Send>> {
         self.jobs.fetch_add(1, Ordering::SeqCst);
-        let outcome = job();
+        let outcome = (ask.job)(&mut HashMemory::for_cost(CHEAP));
         Box::pin(std::future::ready(Ok(outcome)))
     }
 
@@ -246,6 +246,7 @@ impl World {
             }),
             hash_pool: pool.clone(),
             hash_cost: CHEAP,
+            credential_cache: CredentialCacheOptions::default(),
         })?;
         let call = operator();
         let (game_id, package_id, key) = match block_on(platform.game_list(&call))?.first() {
@@ -278,6 +279,7 @@ impl World {
             entropy: SeededEntropyOf(5).into(),
             hash_pool: Arc::new(InlinePool::default()),
             hash_cost: CHEAP,
+            credential_cache: CredentialCacheOptions::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub mod backup;
 pub mod disk;
+pub mod hash;
 pub mod limits;
 
 use super::registry::{ArraySpec, Kind, Reload, Scope, Setting};
@@ -156,24 +157,6 @@ pub const WORKER_THREADS: Setting = host(
     "Threads of the network runtime; 0 means one per core.",
     "网络运行时线程数；0 表示每核一个。",
 );
-/// Hash threads.
-pub const HASH_THREADS: Setting = host(
-    "hash.threads",
-    whole(0, 256, "threads"),
-    "0",
-    Reload::Restart,
-    "Threads that do nothing but password hashes, 19 MiB each; 0 means half the cores.",
-    "专用于密码哈希的线程数（每个 19 MiB）；0 表示核数的一半。",
-);
-/// Hash deadline.
-pub const HASH_DEADLINE_MS: Setting = host(
-    "hash.deadline_ms",
-    whole(100, 10_000, "ms"),
-    "1500",
-    Reload::Restart,
-    "Longest wait of a password hash for a thread; beyond it the login is answered 503. Bounds the queue too.",
-    "密码哈希的最长排队时间；超过则登录返回 503。同时决定队列长度。",
-);
 /// Memory.
 pub const MEMORY_MIB: Setting = host(
     "memory.budget_mib",
@@ -250,8 +233,11 @@ pub const SETTINGS: &[Setting] = &[
     LOG_LEVEL,
     OTEL_STDOUT,
     WORKER_THREADS,
-    HASH_THREADS,
-    HASH_DEADLINE_MS,
+    hash::THREADS,
+    hash::DEADLINE_MS,
+    hash::PERMITTED_WAIT_MS,
+    hash::CREDENTIAL_CACHE_MINUTES,
+    hash::CREDENTIAL_CACHE_ENTRIES,
     MEMORY_MIB,
     JOURNAL_MIB,
     JOURNAL_HOURS,

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use seawall_domain::CredentialCacheOptions;
 use seawall_web::{Limits, OwnLimits};
 
-use super::catalogue::{backup, disk, limits};
+use super::catalogue::{backup, disk, hash, limits};
 use super::{Entry, Origin, Problem, Settings, catalogue as keys};
 use crate::backup::prune::Keep;
 use crate::backup::service::BackupConfig;
@@ -96,6 +97,10 @@ pub struct HostConfig {
     pub hash_threads: usize,
     /// Longest wait for a hash thread.
     pub hash_deadline: Duration,
+    /// Wait for a hash thread beyond which the newest go first; `None` to follow the deadline.
+    pub hash_permitted_wait: Option<Duration>,
+    /// How long and how many verified passwords are remembered, before the plan of memory.
+    pub credential_cache: CredentialCacheOptions,
     /// Memory to plan with.
     pub memory_bytes: u64,
     /// Journal by size.
@@ -145,8 +150,14 @@ impl HostConfig {
             log_level: log_level(settings, &mut problems),
             otel_stdout: settings.switch(&keys::OTEL_STDOUT),
             worker_threads: or(size(&keys::WORKER_THREADS), cores),
-            hash_threads: or(size(&keys::HASH_THREADS), (cores / 2).max(1)),
-            hash_deadline: Duration::from_millis(settings.whole(&keys::HASH_DEADLINE_MS)),
+            hash_threads: or(size(&hash::THREADS), (cores / 2).max(1)),
+            hash_deadline: Duration::from_millis(settings.whole(&hash::DEADLINE_MS)),
+            hash_permitted_wait: Some(Duration::from_millis(settings.whole(&hash::PERMITTED_WAIT_MS)))
+                .filter(|wait| !wait.is_zero()),
+            credential_cache: CredentialCacheOptions {
+                lifetime_ms: settings.whole(&hash::CREDENTIAL_CACHE_MINUTES) * 60_000,
+                entries_max: size(&hash::CREDENTIAL_CACHE_ENTRIES),
+            },
             memory_bytes: settings.whole(&keys::MEMORY_MIB) << 20,
             journal_max_bytes: settings.whole(&keys::JOURNAL_MIB) << 20,
             journal_max_age_ms: settings.whole(&keys::JOURNAL_HOURS) * 3_600_000,
@@ -454,6 +465,8 @@ mod tests {
         assert_eq!(config.ops.address, Address::Tcp("127.0.0.1:9180".parse().unwrap()));
         assert_eq!(config.admin_socket, PathBuf::from("/var/lib/seawall/admin.sock"));
         assert!(config.hash_threads >= 1 && config.worker_threads >= 1);
+        assert_eq!(config.hash_permitted_wait, None);
+        assert_eq!(config.credential_cache, CredentialCacheOptions::default());
         assert_eq!(config.memory_bytes, 1 << 30);
     }
 

@@ -6,6 +6,7 @@ use super::{AccountCreate, Action};
 use crate::auth_log::AuthNote;
 use crate::call::Call;
 use crate::codes::{ACCOUNT_EXISTS, GUEST_DISABLED};
+use crate::credential::Asker;
 use crate::error::Error;
 use crate::idempotency::{Remembered, recall_in};
 use crate::identity::{IdentityKind, guest_secret, identity_key};
@@ -112,7 +113,7 @@ impl Platform {
             return Ok(Done::Stale);
         }
         self.refuse_restricted(call, entry, Action::Register)?;
-        let phc = self.hash_password(password).await?;
+        let phc = self.hash_password(Asker::of(call, entry.game_id), password).await?;
         self.register(
             call,
             op,

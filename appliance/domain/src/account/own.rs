@@ -6,6 +6,7 @@ use super::{Action, OwnAccount};
 use crate::auth_log::AuthNote;
 use crate::call::Call;
 use crate::codes::{ACCOUNT_UNKNOWN, CREDENTIAL_INVALID, IDEMPOTENCY_MISMATCH, STORE_BUSY};
+use crate::credential::Asker;
 use crate::error::Error;
 use crate::idempotency::{Remembered, recall_in, remember_in};
 use crate::identity::IdentityKind;
@@ -119,10 +120,12 @@ impl Platform {
         if let Some(row) = self.recall(remembered).await? {
             return Ok(row.done_at);
         }
-        let Some(checked) = self.check_password(claims.account_id, old).await? else {
+        // Rare, and worth a real check.
+        let asker = Asker::of(call, claims.game_id);
+        let Some(checked) = self.check_password(asker, claims.account_id, old, false).await? else {
             return Err(CREDENTIAL_INVALID.error());
         };
-        let phc = self.hash_password(new).await?;
+        let phc = self.hash_password(asker, new).await?;
         self.commit(call, "account.change_password", move |tx| {
             change_password_in(tx, &claims, checked.version, &phc, remembered)
         })

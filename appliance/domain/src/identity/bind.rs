@@ -9,6 +9,7 @@ use crate::account::own::{IDENTITIES_MAX, account_changed};
 use crate::auth_log::AuthNote;
 use crate::call::Call;
 use crate::codes::{ACCOUNT_UNKNOWN, CREDENTIAL_UNSUPPORTED, IDEMPOTENCY_MISMATCH, IDENTITY_EXISTS};
+use crate::credential::Asker;
 use crate::error::Error;
 use crate::idempotency::{Remembered, recall_in, remember_in};
 use crate::ids::AccountId;
@@ -70,7 +71,7 @@ impl Platform {
         if account.username.is_some() || self.inner.store.get(&IDENTITIES, &key).await?.is_some() {
             return Err(IDENTITY_EXISTS.error());
         }
-        let phc = self.hash_password(password).await?;
+        let phc = self.hash_password(Asker::of(call, claims.game_id), password).await?;
         self.commit(call, "identity.bind", move |tx| {
             bind_in(tx, account_id, &key, &name, &phc, remembered)
         })

@@ -171,6 +171,28 @@ fn while_the_pool_is_busy_the_old_hash_stays_for_a_later_login() {
 }
 
 #[test]
+fn a_verified_password_is_remembered_over_its_re_hash_but_not_over_a_change_by_an_update() {
+    const MD5_OF_SECRET: &str = "5ebe2294ecd0e0f08eab7690d2a6ee69";
+    let jobs = |world: &World| world.pool.jobs.load(std::sync::atomic::Ordering::SeqCst);
+    let world = World::new().unwrap();
+    let line = |hash: &str, changed_at: u64| {
+        format!(r#"{{"uid":42,"username":"alice","password":"{hash}","changed_at":{changed_at}}}"#)
+    };
+    import(&world, "f", &line(MD5_OF_123456, 1_650_000_000));
+    log_in(&world, "alice", "123456").unwrap();
+    assert_eq!(
+        (show(&world, 42).password_recipe.as_str(), jobs(&world)),
+        ("argon2id", 2)
+    );
+    log_in(&world, "alice", "123456").unwrap();
+    assert_eq!(jobs(&world), 2, "the re-hash is the same password");
+    import(&world, "g", &line(MD5_OF_SECRET, 1_650_000_001));
+    assert_eq!(log_in(&world, "alice", "123456").unwrap_err().code, CREDENTIAL_INVALID);
+    log_in(&world, "alice", "secret").unwrap();
+    assert_eq!(log_in(&world, "alice", "123456").unwrap_err().code, CREDENTIAL_INVALID);
+}
+
+#[test]
 fn old_hashes_are_kept_when_asked_until_finalize() {
     let world = World::new().unwrap();
     let command = ImportBegin {

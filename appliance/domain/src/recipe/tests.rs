@@ -3,9 +3,16 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::HashCost;
+
+fn memory() -> HashMemory {
+    HashMemory::for_cost(HashCost::default())
+}
 
 fn check(recipe: &str, password: &str, hash: &str, salt: &str, pepper: &str) -> Result<bool, &'static str> {
-    Recipe::parse(recipe).unwrap().check(password, hash, salt, pepper)
+    Recipe::parse(recipe)
+        .unwrap()
+        .check(password, hash, salt, pepper, &mut memory())
 }
 
 /// Made with PHP's md5(), sha1() and hash(), and with coreutils.
@@ -92,7 +99,7 @@ fn inner_digests_are_lower_case_hex_unless_told_otherwise() {
         _ => unreachable!(),
     };
     assert_eq!(
-        nested.check("123456", &hash_of(&format!("{inner}x7")), "x7", ""),
+        nested.check("123456", &hash_of(&format!("{inner}x7")), "x7", "", &mut memory()),
         Ok(true)
     );
     assert_eq!(

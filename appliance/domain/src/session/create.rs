@@ -8,7 +8,7 @@ use crate::account::create::New;
 use crate::auth_log::AuthNote;
 use crate::call::Call;
 use crate::codes::{ACCOUNT_DELETED, CREDENTIAL_INVALID, STORE_BUSY};
-use crate::credential::{Checked, put_rehashed};
+use crate::credential::{Asker, Checked, put_rehashed};
 use crate::error::Error;
 use crate::idempotency::{Remembered, recall_in, remember_in};
 use crate::identity::{IdentityKind, guest_secret, identity_key, is_guest_secret};
@@ -101,11 +101,13 @@ impl Platform {
                     .await;
             }
             normalise::username(username)?;
-            self.hash_for_nobody(password).await;
+            self.hash_for_nobody(Asker::of(call, entry.game_id), password).await;
             return Err(CREDENTIAL_INVALID.error());
         };
         note.account = Some(account_id);
-        let checked = self.check_password(account_id, password).await?;
+        let checked = self
+            .check_password(Asker::of(call, entry.game_id), account_id, password, true)
+            .await?;
         let Some(checked) = checked else {
             return Err(CREDENTIAL_INVALID.error());
         };
