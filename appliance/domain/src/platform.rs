@@ -8,8 +8,10 @@ use std::time::Duration;
 use arc_swap::Guard;
 use seawall_storage::{KeyRing, ReadError, Secret32, Stamp, Store, Tx, TxError, View, WriteError};
 
+use crate::abuse::{AbuseCounters, AbuseLimits, AbuseOptions, SEED_BYTES};
 use crate::call::Call;
 use crate::catalogue::Catalogue;
+use crate::challenge::Challenges;
 use crate::codes::{DEFECT, NOT_READY, OUTCOME_UNKNOWN, OVERLOADED, STORE_BUSY, STORE_FULL};
 use crate::error::Error;
 use crate::ids::UnixMs;
@@ -43,6 +45,8 @@ pub struct PlatformOptions {
     pub hash_pool: Arc<dyn HashPool>,
     /// Cost of new password hashes.
     pub hash_cost: HashCost,
+    /// Limits against abuse.
+    pub abuse: AbuseOptions,
 }
 
 /// Figures of the domain, for metrics.
@@ -62,6 +66,10 @@ pub struct Counters {
     pub restrictions: u64,
     /// Rows deleted by the sweep.
     pub swept: u64,
+    /// Limits against abuse.
+    pub abuse: AbuseCounters,
+    /// Logins and registrations answered with a challenge.
+    pub challenges_issued: u64,
 }
 
 #[derive(Default)]
@@ -70,6 +78,7 @@ pub(crate) struct Tally {
     pub(crate) auth_log_dropped: AtomicU64,
     pub(crate) rehashed: AtomicU64,
     pub(crate) swept: AtomicU64,
+    pub(crate) challenges_issued: AtomicU64,
 }
 
 /// Keys of keyed hashes, one per purpose, the same for the life of the cluster.
@@ -101,6 +110,9 @@ pub(crate) struct Inner {
     pub(crate) hash_pool: Arc<dyn HashPool>,
     pub(crate) hash_cost: HashCost,
     pub(crate) nonces: NonceMemory,
+    pub(crate) abuse: AbuseLimits,
+    pub(crate) challenges: Challenges,
+    pub(crate) asks_for_challenges: AtomicBool,
     pub(crate) tally: Tally,
     ready: AtomicBool,
 }
@@ -136,9 +148,14 @@ impl Platform {
             entropy,
             hash_pool,
             hash_cost,
+            abuse,
         } = options;
         let lookup = LookupKeys::derive(&keys);
         let nonces = NonceMemory::new(NONCES_MAX);
+        let challenges = Challenges::new(keys.derive("challenge"), abuse.challenge);
+        let mut seeds = [0; SEED_BYTES];
+        entropy.fill(&mut seeds);
+        let abuse = AbuseLimits::new(&abuse, &seeds);
         let (tally, ready) = (Tally::default(), AtomicBool::new(false));
         Self {
             inner: Arc::new(Inner {
@@ -151,6 +168,9 @@ impl Platform {
                 hash_pool,
                 hash_cost,
                 nonces,
+                abuse,
+                challenges,
+                asks_for_challenges: AtomicBool::new(false),
                 tally,
                 ready,
             }),
@@ -174,7 +194,9 @@ impl Platform {
     /// Figures for metrics.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        let Inner { tally, mirrors, .. } = &*self.inner;
+        let Inner {
+            tally, mirrors, abuse, ..
+        } = &*self.inner;
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counters {
             verify_contradicted: of(&tally.verify_contradicted),
@@ -184,6 +206,8 @@ impl Platform {
             revocation_bytes: mirrors.revocations().allocated_bytes() as u64,
             restrictions: mirrors.restrictions().len() as u64,
             swept: of(&tally.swept),
+            abuse: abuse.counters(),
+            challenges_issued: of(&tally.challenges_issued),
         }
     }
 

@@ -82,7 +82,7 @@ impl Platform {
     /// `account.change_password`: all other sessions are revoked; answers the server time.
     ///
     /// # Errors
-    /// `session.invalid`, `credential.invalid`, `request.field_invalid`, `account.restricted`,
+    /// `session.invalid`, `credential.invalid`, `request.field_invalid`, `account.restricted`, `limit.*`,
     /// `idempotency.mismatch`, or our own trouble.
     pub async fn account_change_password(
         &self,
@@ -110,6 +110,7 @@ impl Platform {
         self.refuse_denied(&claims)?;
         normalise::old_password(old, "old_password")?;
         normalise::new_password(new, "new_password")?;
+        let attempt = self.screen_bearer(call, &claims)?;
         let remembered = self.remembered(
             call,
             "account.change_password",
@@ -120,7 +121,9 @@ impl Platform {
             return Ok(row.done_at);
         }
         let Some(checked) = self.check_password(claims.account_id, old).await? else {
-            return Err(CREDENTIAL_INVALID.error());
+            let error = CREDENTIAL_INVALID.error();
+            self.count_failure(&attempt, Some(&error));
+            return Err(error);
         };
         let phc = self.hash_password(new).await?;
         self.commit(call, "account.change_password", move |tx| {
