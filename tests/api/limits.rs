@@ -28,27 +28,29 @@ fn after(times: u32, limit: &mut Limit, action: LimitAction) {
 pub fn each_limit_has_its_name(api: &Api) {
     use LimitAction::{Challenge, Refuse};
     for op in ["session.create", "account.create"] {
-        let refused = |options: AbuseOptions, code: &str, limit: &str| {
+        let refused = |options: AbuseOptions, devices: [&str; 3], code: &str, limit: &str| {
             let api = api.with_abuse(options);
-            let body = api.entry(&named("ada"), "phone");
-            let call = || api.call_from([192, 0, 2, 1], op, &body);
-            call();
-            call();
-            let refused = call().refused(code);
+            let call = |device| api.call_from([192, 0, 2, 1], op, &api.entry(&named("ada"), device));
+            let [_, _, third] = devices.map(call);
+            let refused = third.refused(code);
             assert_eq!((refused.status, refused.text("/params/limit").as_str()), (429, limit));
         };
-        refused(limited(|it| after(2, &mut it.device, Refuse)), "limit.device", "device");
+        let same = ["phone"; 3];
         refused(
-            limited(|it| after(2, &mut it.account, Refuse)),
-            "limit.account",
-            "account",
+            limited(|it| after(2, &mut it.device, Refuse)),
+            same,
+            "limit.device",
+            "device",
         );
-        refused(limited(|it| after(2, &mut it.game, Refuse)), "limit.game", "game");
+        refused(limited(|it| after(2, &mut it.game, Refuse)), same, "limit.game", "game");
         let both = limited(|it| {
             after(1, &mut it.device, Challenge);
             after(1, &mut it.ipv4, Challenge);
         });
-        refused(both, "limit.address", "ipv4");
+        refused(both, same, "limit.address", "ipv4");
+        // A device that the account knows would pass.
+        let account = limited(|it| after(2, &mut it.account, Refuse));
+        refused(account, ["phone", "tablet", "stranger"], "limit.account", "account");
     }
 }
 

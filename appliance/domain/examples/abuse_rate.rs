@@ -26,7 +26,7 @@ fn scattered(n: u64) -> u64 {
 
 fn attempt(address: u64, device: u64) -> Attempt {
     let bits = scattered(address);
-    let ip = if address % 2 == 0 {
+    let ip = if address.is_multiple_of(2) {
         // Public addresses only: loopback is not limited.
         IpAddr::V4(Ipv4Addr::from_bits(0x8000_0000 | bits as u32))
     } else {
@@ -70,7 +70,7 @@ fn others(limits: &AbuseLimits, at_ms: u64, fresh: &mut u64, seen: &mut Seen) {
             seen.decisions += 1;
         }
     }
-    if at_ms >= ABUSE_BEGINS_MS && at_ms % 10 == 0 {
+    if at_ms >= ABUSE_BEGINS_MS && at_ms.is_multiple_of(10) {
         for (abuser, caught) in (0..ABUSERS).zip(&mut seen.caught_after_ms) {
             *fresh += 1;
             let verdict = limits.screen(&attempt(*fresh, u64::MAX / 2 + abuser), now_ms);

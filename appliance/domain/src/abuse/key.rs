@@ -3,16 +3,16 @@
 
 use std::net::IpAddr;
 
-use super::sketch::{COLUMNS, ROWS, Slots};
+use super::sketch::Slots;
 use crate::call::ClientAddress;
 
 /// Bytes of chance the seeds are made of.
-pub const SEED_BYTES: usize = 64;
+pub const SEED_BYTES: usize = 40;
 
 /// The seeds of one process.
 pub(super) struct Seeds {
     mix: [u64; 3],
-    rows: [u64; ROWS],
+    sketch: u64,
     set: u64,
 }
 
@@ -34,7 +34,7 @@ impl Seeds {
         let mut next = || words.next().unwrap_or_default() | 1;
         Self {
             mix: [next(), next(), next()],
-            rows: [next(), next(), next(), next()],
+            sketch: next(),
             set: next(),
         }
     }
@@ -49,10 +49,9 @@ impl Seeds {
         }
     }
 
-    /// Where the key counts in each row of a sketch.
+    /// Where the key counts in a sketch.
     pub(super) fn slots(&self, key: Key) -> Slots {
-        self.rows
-            .map(|seed| fold(key.fingerprint ^ seed, seed.rotate_left(32)) as usize % COLUMNS)
+        Slots::chosen_by(fold(key.fingerprint ^ self.sketch, self.sketch.rotate_left(32)))
     }
 }
 
@@ -112,17 +111,18 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_spread_over_columns_and_sets() {
+    fn neighbours_are_spread_over_lines_places_and_sets() {
         let seeds = seeds(0x5a);
-        let mut columns = std::collections::HashSet::new();
+        let mut slots = std::collections::HashSet::new();
         let mut sets = std::collections::HashSet::new();
         for id in 0..10_000 {
             let key = seeds.key(1, id);
-            columns.insert(seeds.slots(key)[2]);
+            let at = seeds.slots(key);
+            slots.insert((at.line, at.places[2]));
             sets.insert(key.place >> 48);
         }
         // 10,000 balls in 65,536 urns hit about 9,275 different ones.
-        for hit in [columns.len(), sets.len()] {
+        for hit in [slots.len(), sets.len()] {
             assert!((9_000..9_600).contains(&hit), "{hit}");
         }
     }

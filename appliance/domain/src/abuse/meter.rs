@@ -8,7 +8,7 @@
 use super::cells::Cells;
 use super::key::{Key, Seeds};
 use super::options::Limit;
-use super::sketch::Sketch;
+use super::sketch::{COUNT_MAX, Sketch};
 
 /// Shortest and longest window, in milliseconds.
 const WINDOW_MS: std::ops::RangeInclusive<u64> = 1_000..=86_400_000;
@@ -23,7 +23,7 @@ pub(super) struct Meter {
     /// How far the arrival time may lie ahead of an event that is let through.
     tolerance_us: u64,
     window_ms: u64,
-    soft: u64,
+    soft: u32,
     sketch: Sketch,
 }
 
@@ -39,7 +39,7 @@ impl Meter {
             interval_us,
             tolerance_us,
             window_ms: back_ms.clamp(*WINDOW_MS.start(), *WINDOW_MS.end()),
-            soft: u64::from(limit.burst / SOFT_SHARE),
+            soft: (limit.burst / SOFT_SHARE).min(COUNT_MAX),
             sketch: Sketch::default(),
         }
     }

@@ -225,7 +225,7 @@ fn limits_that_are_off_count_nothing_and_all_together_keep_their_bytes() {
         full.failure(&attempt, NOW_MS);
     }
     let bytes = full.counters().bytes as usize;
-    assert!(bytes <= MEMORY_MAX_BYTES && bytes > 30 << 20, "{bytes}");
+    assert!(bytes <= MEMORY_MAX_BYTES && bytes > 20 << 20, "{bytes}");
 }
 
 fn world(change: impl FnOnce(&mut AbuseOptions)) -> World {
