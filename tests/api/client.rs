@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request};
+use seawall_domain::AbuseOptions;
 use seawall_domain::testing::World;
 use seawall_tests::server::sign;
 use seawall_web::testing::{TestHost, app_with};
@@ -125,6 +126,12 @@ impl Api {
         Self::with(World::new().expect("a world"), limits, &self.seen)
     }
 
+    /// The same application with limits against abuse.
+    pub fn with_abuse(&self, abuse: AbuseOptions) -> Self {
+        let world = World::with_abuse(abuse).expect("a world");
+        Self::with(world, Limits::default(), &self.seen)
+    }
+
     fn with(world: World, limits: Limits, seen: &Seen) -> Self {
         let host = TestHost::default();
         let app = app_with(&world, host.clone(), limits);
@@ -168,6 +175,22 @@ impl Api {
             body,
             headers: parts.headers,
         }
+    }
+
+    /// Calls as a client at an address.
+    pub fn call_from(&self, ip: [u8; 4], op: &str, body: &Value) -> Answer {
+        let request = self.request(&Ask {
+            op,
+            path: Vec::new(),
+            query: String::new(),
+            who: As::Nobody,
+            body: body.to_string().into_bytes(),
+            headers: Vec::new(),
+        });
+        let mut origin = Origin::in_process(&Surface::ALL, 0, [7; 16]);
+        origin.client.ip = Some(ip.into());
+        let response = self.runtime.block_on(self.app.call_from(&Arc::new(origin), request));
+        self.noted(op, response)
     }
 
     /// Sends a request through a listener that serves only the host `play.example`.

@@ -4,6 +4,7 @@
 mod client;
 mod faults;
 mod gates;
+mod limits;
 mod players;
 mod servers;
 mod staff;
@@ -57,6 +58,9 @@ scenarios![
     gates::every_route_checks_its_idempotency_key,
     gates::bad_paths_and_queries,
     gates::what_is_no_route,
+    limits::each_limit_has_its_name,
+    limits::holders_of_tokens_are_limited_too,
+    limits::a_challenge_is_answered_with_work,
     faults::a_full_house_is_said,
     faults::a_closed_store_says_try_again,
     faults::a_full_disk_refuses_the_least_first,

@@ -48,6 +48,10 @@ pub static ROUTES: &[Route] = &[
         c::ACCOUNT_DELETED,
         c::DEVICE_LIMIT,
         c::SESSION_LIMIT,
+        c::LIMIT_ADDRESS,
+        c::LIMIT_DEVICE,
+        c::LIMIT_ACCOUNT,
+        c::LIMIT_GAME,
         c::NOT_READY,
     ]),
     Route::sdk(
@@ -69,6 +73,10 @@ pub static ROUTES: &[Route] = &[
         c::GAME_MAINTENANCE,
         c::PACKAGE_UNKNOWN,
         c::ACCOUNT_RESTRICTED,
+        c::LIMIT_ADDRESS,
+        c::LIMIT_DEVICE,
+        c::LIMIT_ACCOUNT,
+        c::LIMIT_GAME,
         c::NOT_READY,
     ]),
     Route::sdk(
@@ -140,7 +148,7 @@ pub static ROUTES: &[Route] = &[
     .bearer()
     .takes(of::<wire::PasswordChange>(), ex::PASSWORD_CHANGE)
     .gives(of::<wire::Acknowledged>(), ex::ACKNOWLEDGED)
-    .fails(&[c::CREDENTIAL_INVALID, c::ACCOUNT_RESTRICTED]),
+    .fails(&[c::CREDENTIAL_INVALID, c::ACCOUNT_RESTRICTED, c::LIMIT_ACCOUNT]),
     Route::sdk(
         POST,
         "/sdk/v1/account/identities",
@@ -152,7 +160,12 @@ pub static ROUTES: &[Route] = &[
     .bearer()
     .takes(of::<wire::IdentityBind>(), ex::IDENTITY_BIND)
     .gives(of::<wire::OwnAccount>(), ex::OWN_ACCOUNT)
-    .fails(&[c::IDENTITY_EXISTS, c::CREDENTIAL_UNSUPPORTED, c::ACCOUNT_RESTRICTED]),
+    .fails(&[
+        c::IDENTITY_EXISTS,
+        c::CREDENTIAL_UNSUPPORTED,
+        c::ACCOUNT_RESTRICTED,
+        c::LIMIT_ACCOUNT,
+    ]),
     // Game servers.
     Route::server(
         "/server/v1/sessions/verify",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::challenge::ChallengeResponse;
 use crate::identity::IdentityKind;
 use crate::ids::{AccountId, GameId, PackageId, PlayerId, RealmId, SessionId, UnixMs};
 use crate::session::Credential;
@@ -60,6 +61,8 @@ pub struct AccountCreate {
     pub credential: Credential,
     /// The client.
     pub client: ClientInfo,
+    /// The answer to the challenge that the call before was met with.
+    pub challenge_response: Option<ChallengeResponse>,
 }
 
 /// What the player sees of their own account.

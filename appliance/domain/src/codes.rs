@@ -46,6 +46,10 @@ codes! {
     IMPORT_UNKNOWN = NotFound "import.unknown", "No such import.";
     IMPORT_CONFLICT = Conflict "import.conflict", "The chunk does not continue where the import stands; `offset_bytes` tells where.";
     CURSOR_INVALID = Invalid "cursor.invalid", "The cursor is not one of ours.";
+    LIMIT_ADDRESS = Limited "limit.address", "Too much came from this address, and from this device or account; `limit` names the limit. Try again after Retry-After.";
+    LIMIT_DEVICE = Limited "limit.device", "Too many attempts of this device; `limit` names the limit. Try again after Retry-After.";
+    LIMIT_ACCOUNT = Limited "limit.account", "Too many attempts on this account; `limit` names the limit. Try again after Retry-After, or from a device that logged in before.";
+    LIMIT_GAME = Limited "limit.game", "Too much came for this game and package; `limit` names the limit. Try again after Retry-After.";
     OVERLOADED = Unavailable "overload.busy", "Too much work is waiting; nothing was done. Try again after Retry-After.";
     STORE_BUSY = Unavailable "store.busy", "The store did not answer in time; nothing was done. Try again after Retry-After.";
     STORE_FULL = Unavailable "store.full", "The disk is nearly full and this would write; nothing was done. Try again after Retry-After.";

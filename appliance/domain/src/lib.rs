@@ -2,10 +2,12 @@
 //! offers one async verb per operation; the verb is called as the operation is named: `session.create` is
 //! [`Platform::session_create`]. This crate knows no runtime, no engine, no file and no network.
 
+pub mod abuse;
 pub mod account;
 pub mod auth_log;
 pub mod call;
 mod catalogue;
+pub mod challenge;
 pub mod codes;
 mod credential;
 pub mod credential_cache;
@@ -28,6 +30,7 @@ pub mod proof;
 pub mod recipe;
 mod restriction;
 pub mod revocation;
+mod seen;
 pub mod session;
 mod start;
 pub mod sweep;
@@ -37,6 +40,7 @@ pub mod testing;
 pub mod token;
 pub mod verify;
 
+pub use abuse::AbuseOptions;
 pub use call::{Call, Caller, ClientAddress, Idempotency, LearntFrom};
 pub use credential_cache::{CREDENTIAL_CACHE_ENTRY_BYTES, CredentialCacheOptions};
 pub use deletion::DeletionList;

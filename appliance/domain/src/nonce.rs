@@ -1,46 +1,25 @@
 //! Nonces of signed calls that change something, remembered in memory for as long as their timestamp would pass.
 //!
-//! Two generations of fixed-size digests: when the older one is past the window it is dropped as a whole. A nonce
-//! lives for one to two windows. When the memory is full calls are refused for a moment; nothing is ever forgotten
-//! within the window. After a restart the memory is empty, which the Idempotency-Key that such calls carry makes
-//! harmless.
-
-use std::collections::HashSet;
-
-use parking_lot::Mutex;
+//! When the memory is full calls are refused for a moment; nothing is ever forgotten within the window. After a restart
+//! the memory is empty, which the Idempotency-Key that such calls carry makes harmless.
 
 use crate::codes::{OVERLOADED, SIGNATURE_REPLAYED};
 use crate::error::Error;
 use crate::ids::{KeyId, UnixMs};
 use crate::key::SIGNATURE_SKEW_S;
+use crate::seen::{Remembering, SeenMemory};
 
 /// Most nonces held; 32 bytes each in memory.
 pub const NONCES_MAX: usize = 1 << 20;
 /// A nonce must be known for as long as any timestamp it was sent with passes: the skew to both sides.
 pub const NONCE_WINDOW_MS: u64 = 2 * SIGNATURE_SKEW_S * 1000;
 
-struct Generations {
-    young: HashSet<[u8; 16]>,
-    old: HashSet<[u8; 16]>,
-    young_since_at: UnixMs,
-}
-
 /// The memory.
-pub(crate) struct NonceMemory {
-    generations: Mutex<Generations>,
-    capacity: usize,
-}
+pub(crate) struct NonceMemory(SeenMemory);
 
 impl NonceMemory {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            generations: Mutex::new(Generations {
-                young: HashSet::new(),
-                old: HashSet::new(),
-                young_since_at: 0,
-            }),
-            capacity,
-        }
+        Self(SeenMemory::new(NONCE_WINDOW_MS, capacity))
     }
 
     /// Remembers a nonce of a key, or says that it was there already or that there is no room.
@@ -49,25 +28,13 @@ impl NonceMemory {
         hasher.update(&key.0.to_be_bytes()).update(nonce.as_bytes());
         let mut digest = [0; 16];
         hasher.finalize_xof().fill(&mut digest);
-
-        let mut memory = self.generations.lock();
-        if now_at.saturating_sub(memory.young_since_at) > NONCE_WINDOW_MS {
-            memory.old = std::mem::take(&mut memory.young);
-            if now_at.saturating_sub(memory.young_since_at) > 2 * NONCE_WINDOW_MS {
-                memory.old.clear();
-            }
-            memory.young_since_at = now_at;
-        }
-        if memory.young.contains(&digest) || memory.old.contains(&digest) {
-            return Err(SIGNATURE_REPLAYED.error());
-        }
-        if memory.young.len() + memory.old.len() >= self.capacity {
-            return Err(OVERLOADED
+        match self.0.remember(digest, now_at) {
+            Remembering::Fresh => Ok(()),
+            Remembering::Seen => Err(SIGNATURE_REPLAYED.error()),
+            Remembering::Full => Err(OVERLOADED
                 .because("Too many signed calls are remembered; try again after Retry-After.")
-                .retry_after_ms(5_000));
+                .retry_after_ms(5_000)),
         }
-        memory.young.insert(digest);
-        Ok(())
     }
 }
 

@@ -9,8 +9,10 @@ use arc_swap::Guard;
 use seawall_storage::{KeyRing, ReadError, Secret32, Stamp, Store, Tx, TxError, View, WriteError};
 use zeroize::Zeroizing;
 
+use crate::abuse::{AbuseCounters, AbuseLimits, AbuseOptions, SEED_BYTES};
 use crate::call::Call;
 use crate::catalogue::Catalogue;
+use crate::challenge::Challenges;
 use crate::codes::{DEFECT, NOT_READY, OUTCOME_UNKNOWN, OVERLOADED, STORE_BUSY, STORE_FULL};
 use crate::credential_cache::{CredentialCache, CredentialCacheOptions};
 use crate::error::Error;
@@ -47,6 +49,8 @@ pub struct PlatformOptions {
     pub hash_cost: HashCost,
     /// How long verified passwords are remembered.
     pub credential_cache: CredentialCacheOptions,
+    /// Limits against abuse.
+    pub abuse: AbuseOptions,
 }
 
 /// Figures of the domain, for metrics.
@@ -72,6 +76,10 @@ pub struct Counters {
     pub credential_cache_misses: u64,
     /// Verified passwords in memory.
     pub credential_cache_entries: u64,
+    /// Limits against abuse.
+    pub abuse: AbuseCounters,
+    /// Logins and registrations answered with a challenge.
+    pub challenges_issued: u64,
 }
 
 #[derive(Default)]
@@ -80,6 +88,7 @@ pub(crate) struct Tally {
     pub(crate) auth_log_dropped: AtomicU64,
     pub(crate) rehashed: AtomicU64,
     pub(crate) swept: AtomicU64,
+    pub(crate) challenges_issued: AtomicU64,
 }
 
 /// Keys of keyed hashes, one per purpose, the same for the life of the cluster.
@@ -112,6 +121,9 @@ pub(crate) struct Inner {
     pub(crate) hash_cost: HashCost,
     pub(crate) credential_cache: CredentialCache,
     pub(crate) nonces: NonceMemory,
+    pub(crate) abuse: AbuseLimits,
+    pub(crate) challenges: Challenges,
+    pub(crate) asks_for_challenges: AtomicBool,
     pub(crate) tally: Tally,
     ready: AtomicBool,
 }
@@ -148,10 +160,15 @@ impl Platform {
             hash_pool,
             hash_cost,
             credential_cache,
+            abuse,
         } = options;
         let lookup = LookupKeys::derive(&keys);
         let credential_cache = CredentialCache::new(credential_cache, drawn_key(&*entropy));
         let nonces = NonceMemory::new(NONCES_MAX);
+        let challenges = Challenges::new(keys.derive("challenge"), abuse.challenge);
+        let mut seeds = [0; SEED_BYTES];
+        entropy.fill(&mut seeds);
+        let abuse = AbuseLimits::new(&abuse, &seeds);
         let (tally, ready) = (Tally::default(), AtomicBool::new(false));
         Self {
             inner: Arc::new(Inner {
@@ -165,6 +182,9 @@ impl Platform {
                 hash_cost,
                 credential_cache,
                 nonces,
+                abuse,
+                challenges,
+                asks_for_challenges: AtomicBool::new(false),
                 tally,
                 ready,
             }),
@@ -188,7 +208,9 @@ impl Platform {
     /// Figures for metrics.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        let Inner { tally, mirrors, .. } = &*self.inner;
+        let Inner {
+            tally, mirrors, abuse, ..
+        } = &*self.inner;
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (credential_cache_hits, credential_cache_misses, credential_cache_entries) =
             self.inner.credential_cache.figures();
@@ -203,6 +225,8 @@ impl Platform {
             credential_cache_hits,
             credential_cache_misses,
             credential_cache_entries,
+            abuse: abuse.counters(),
+            challenges_issued: of(&tally.challenges_issued),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Sessions: login, refresh, logout, the lists a player sees. Commands and outcomes; the rules are beside them.
 
 use crate::account::ClientInfo;
+use crate::challenge::ChallengeResponse;
 use crate::ids::{AccountId, GameId, PlayerId, SessionId, UnixMs};
 
 pub(crate) mod create;
@@ -59,6 +60,8 @@ pub struct SessionCreate {
     pub client: ClientInfo,
     /// Register when nobody has this name (or for a guest without a secret).
     pub create_if_missing: bool,
+    /// The answer to the challenge that the call before was met with.
+    pub challenge_response: Option<ChallengeResponse>,
 }
 
 /// The pair of tokens of a session. Recomputed, never stored. Debug output masks the tokens.
@@ -118,12 +121,12 @@ impl std::fmt::Debug for LoggedIn {
     }
 }
 
-/// What a login leads to. `Challenge` has its place now; the kinds come later.
+/// What a login or a registration leads to.
 #[derive(Debug, Clone)]
 pub enum LoginOutcome {
     /// Logged in.
     Session(Box<LoggedIn>),
-    /// The player must first do something (captcha, code, real name).
+    /// The call must be repeated with an answer to this; the client does the work, see [`crate::challenge`].
     Challenge {
         /// Which kind.
         kind: String,

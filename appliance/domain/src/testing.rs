@@ -19,7 +19,7 @@ use crate::password::HashCost;
 use crate::ports::{AuthLog, Clock, Entropy, HashAsk, HashMemory, HashOutcome, HashPool, LogFuture};
 use crate::session::{Credential, LoggedIn, LoginOutcome, SessionCreate};
 use crate::tables::TABLES;
-use crate::{CredentialCacheOptions, Mirrors, Platform, PlatformOptions};
+use crate::{AbuseOptions, CredentialCacheOptions, Mirrors, Platform, PlatformOptions};
 
 /// Where every world's clock begins.
 pub const START_AT: UnixMs = 1_700_000_000_000;
@@ -180,11 +180,23 @@ impl World {
         Self::with_seed(1)
     }
 
+    /// A fresh world with limits against abuse; the others have none, for their clock stands still.
+    ///
+    /// # Errors
+    /// The platform's.
+    pub fn with_abuse(abuse: AbuseOptions) -> Result<Self, Error> {
+        Self::in_memory(1, abuse)
+    }
+
     /// A fresh world with chance of its own.
     ///
     /// # Errors
     /// The platform's.
     pub fn with_seed(seed: u64) -> Result<Self, Error> {
+        Self::in_memory(seed, AbuseOptions::off())
+    }
+
+    fn in_memory(seed: u64, abuse: AbuseOptions) -> Result<Self, Error> {
         let clock = Arc::new(TestClock {
             wall_at: AtomicU64::new(START_AT),
             boot_ms: AtomicU64::new(1_000),
@@ -199,7 +211,7 @@ impl World {
             [9; 32],
         );
         let store = Store::open_memory(mirrors.attach(options)).map_err(|why| crate::codes::DEFECT.because(why))?;
-        Self::over(store, mirrors, keys, clock, seed)
+        Self::limited(store, mirrors, keys, clock, seed, abuse)
     }
 
     /// A world on the real engine, in a directory that is created when absent.
@@ -233,6 +245,17 @@ impl World {
         clock: Arc<TestClock>,
         seed: u64,
     ) -> Result<Self, Error> {
+        Self::limited(store, mirrors, keys, clock, seed, AbuseOptions::off())
+    }
+
+    fn limited(
+        store: Store,
+        mirrors: Mirrors,
+        keys: KeyRing,
+        clock: Arc<TestClock>,
+        seed: u64,
+        abuse: AbuseOptions,
+    ) -> Result<Self, Error> {
         let (pool, log) = (Arc::new(InlinePool::default()), Arc::new(MemoryLog::default()));
         let platform = Platform::open(PlatformOptions {
             store: store.clone(),
@@ -247,6 +270,7 @@ impl World {
             hash_pool: pool.clone(),
             hash_cost: CHEAP,
             credential_cache: CredentialCacheOptions::default(),
+            abuse,
         })?;
         let call = operator();
         let (game_id, package_id, key) = match block_on(platform.game_list(&call))?.first() {
@@ -280,6 +304,7 @@ impl World {
             hash_pool: Arc::new(InlinePool::default()),
             hash_cost: CHEAP,
             credential_cache: CredentialCacheOptions::default(),
+            abuse: AbuseOptions::off(),
         }
     }
 
@@ -335,8 +360,9 @@ impl World {
             game_id: self.game_id,
             credential: credential(name),
             client: self.client_on(&format!("device-{name}")),
+            challenge_response: None,
         };
-        block_on(self.platform.account_create(&client(), command))
+        block_on(self.platform.account_create(&client(), command)).and_then(logged_in)
     }
 
     /// Registers a guest.
@@ -348,8 +374,9 @@ impl World {
             game_id: self.game_id,
             credential: Credential::Guest { guest_secret: None },
             client: self.client_on("guest-device"),
+            challenge_response: None,
         };
-        block_on(self.platform.account_create(&client(), command))
+        block_on(self.platform.account_create(&client(), command)).and_then(logged_in)
     }
 
     /// Logs a name in on its device.
@@ -384,13 +411,9 @@ impl World {
             credential,
             client: self.client_on(install_id),
             create_if_missing,
+            challenge_response: None,
         };
-        match block_on(self.platform.session_create(call, command))? {
-            LoginOutcome::Session(session) => Ok(*session),
-            LoginOutcome::Challenge { kind, .. } => {
-                Err(crate::codes::DEFECT.because(format!("unexpected challenge {kind}")))
-            }
-        }
+        block_on(self.platform.session_create(call, command)).and_then(logged_in)
     }
 
     /// Changes the game's settings.
@@ -399,6 +422,19 @@ impl World {
     /// As `game.update`.
     pub fn set_game(&self, change: GameChange) -> Result<(), Error> {
         block_on(self.platform.game_update(&operator(), self.game_id, change)).map(drop)
+    }
+}
+
+/// The login of an outcome.
+///
+/// # Errors
+/// When it is a challenge.
+pub fn logged_in(outcome: LoginOutcome) -> Result<LoggedIn, Error> {
+    match outcome {
+        LoginOutcome::Session(session) => Ok(*session),
+        LoginOutcome::Challenge { kind, .. } => {
+            Err(crate::codes::DEFECT.because(format!("unexpected challenge {kind}")))
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use crate::wire;
 pub async fn account_create(exchange: Exchange) -> Result<Answer, Error> {
     let command = exchange.json::<wire::AccountCreate>()?.into_domain()?;
     exchange.note_game(command.game_id);
-    let login = exchange.platform().account_create(&exchange.call, command).await?;
-    Answer::created(&wire::SessionCreated::from(login))
+    let outcome = exchange.platform().account_create(&exchange.call, command).await?;
+    Answer::created(&wire::SessionCreated::from_outcome(outcome, exchange.now_at()))
 }
 
 /// `account.get`

@@ -30,8 +30,9 @@ pub use import::{
 pub use problem::Problem;
 pub use restriction::{Action, Restrict, Restriction, Subject};
 pub use session::{
-    AccountCreate, Acknowledged, Challenge, Client, Credential, Device, DeviceIds, LoggedIn, LoggedOut, Logout,
-    SessionCreate, SessionCreated, SessionEntry, SessionList, SessionRefresh, SessionRefreshed, SessionTokens,
+    AccountCreate, Acknowledged, Challenge, ChallengeResponse, Client, Credential, Device, DeviceIds, LoggedIn,
+    LoggedOut, Logout, SessionCreate, SessionCreated, SessionEntry, SessionList, SessionRefresh, SessionRefreshed,
+    SessionTokens,
 };
 pub use verify::{
     Assurance, InvalidReason, PlayerLogout, TokenStatus, VERIFY_BATCH_MAX, Verify, VerifyBatch, VerifyBatchAnswer,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use seawall_domain::{AccountId, Error, GameId, PackageId, PlayerId, SessionId, account, codes, session};
+use seawall_domain::{AccountId, Error, GameId, PackageId, PlayerId, SessionId, account, challenge, codes, session};
 use serde::{Deserialize, Serialize};
 
 use super::Id;
@@ -196,6 +196,25 @@ impl From<Client> for account::ClientInfo {
     }
 }
 
+/// The answer to a challenge. A wrong, used or expired one is met with a fresh challenge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChallengeResponse {
+    /// Of the challenge that is answered.
+    pub challenge_id: String,
+    /// Of kind `altcha`: base64 of the JSON `{algorithm, challenge, number, salt, signature}`, at most 2048 bytes.
+    #[schemars(length(max = 2048))]
+    pub response: String,
+}
+
+impl From<ChallengeResponse> for challenge::ChallengeResponse {
+    fn from(answer: ChallengeResponse) -> Self {
+        challenge::ChallengeResponse {
+            challenge_id: answer.challenge_id,
+            response: answer.response,
+        }
+    }
+}
+
 /// Log in.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct SessionCreate {
@@ -208,6 +227,9 @@ pub struct SessionCreate {
     /// Register when nobody has this name, or for a guest without a secret.
     #[serde(default)]
     pub create_if_missing: bool,
+    /// When the call before was answered with a challenge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge_response: Option<ChallengeResponse>,
 }
 
 impl SessionCreate {
@@ -218,6 +240,7 @@ impl SessionCreate {
             credential: self.credential.into_domain()?,
             client: self.client.into(),
             create_if_missing: self.create_if_missing,
+            challenge_response: self.challenge_response.map(Into::into),
         })
     }
 }
@@ -231,6 +254,9 @@ pub struct AccountCreate {
     pub credential: Credential,
     /// The client.
     pub client: Client,
+    /// When the call before was answered with a challenge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge_response: Option<ChallengeResponse>,
 }
 
 impl AccountCreate {
@@ -240,6 +266,7 @@ impl AccountCreate {
             game_id: self.game_id.0,
             credential: self.credential.into_domain()?,
             client: self.client.into(),
+            challenge_response: self.challenge_response.map(Into::into),
         })
     }
 }
@@ -294,14 +321,15 @@ pub struct LoggedIn {
     pub server_time_at: u64,
 }
 
-/// Something the player must do first (captcha, code, real name).
+/// Something to do first; the call is then repeated with `challenge_response`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Challenge {
-    /// Which kind.
+    /// Which kind: `altcha`, a proof of work that the client does on its own.
     pub kind: String,
     /// To be sent back with the proof.
     pub challenge_id: String,
-    /// For the client, by kind.
+    /// For the client, by kind. Of kind `altcha`: `{algorithm: "SHA-256", challenge, maxnumber, salt, signature}`; find
+    /// the number from 0 to `maxnumber` for which the hex SHA-256 of `salt` followed by its digits is `challenge`.
     pub data: serde_json::Value,
 }
 

@@ -16,7 +16,7 @@ use crate::platform::{LookupKeys, Platform};
 use crate::session::create::{Done, finish};
 use crate::session::entry::Entry;
 use crate::session::open::open_session;
-use crate::session::{Credential, LoggedIn};
+use crate::session::{Credential, LoginOutcome};
 use crate::tables::account::{
     ACCOUNTS, AccountRow, CREDENTIALS, CredentialRow, IDENTITIES, IdentityKey, IdentityRow, StoredPassword,
 };
@@ -44,10 +44,10 @@ impl Platform {
     ///
     /// # Errors
     /// `account.exists`, and those of `session.create`.
-    pub async fn account_create(&self, call: &Call, command: AccountCreate) -> Result<LoggedIn, Error> {
+    pub async fn account_create(&self, call: &Call, command: AccountCreate) -> Result<LoginOutcome, Error> {
         let mut note = AuthNote::of_client("account.create", command.game_id, &command.client);
         let result = self.create_account(call, &command, &mut note).await;
-        self.auth_note(call, &note, result.as_ref().err());
+        self.auth_note_outcome(call, &note, &result);
         result
     }
 
@@ -56,9 +56,11 @@ impl Platform {
         call: &Call,
         command: &AccountCreate,
         note: &mut AuthNote,
-    ) -> Result<LoggedIn, Error> {
+    ) -> Result<LoginOutcome, Error> {
         let entry = self.entry(call, command.game_id, &command.client)?;
         note.device = Some(entry.device);
+        let entrant = self.entrant(call, &entry, &command.credential);
+        let gate = self.screen(&entrant, &entry).await?;
         let remembered = self.remembered(
             call,
             "account.create",
@@ -66,7 +68,10 @@ impl Platform {
             &command.client.device.install_id,
         )?;
         if let Some(row) = self.recall(remembered).await? {
-            return self.logged_in(&row, note);
+            return self.logged_in(&row, note).map(LoginOutcome::from);
+        }
+        if let Some(challenge) = self.challenge(gate, entry.game_id, command.challenge_response.as_ref())? {
+            return Ok(challenge);
         }
         let done = match &command.credential {
             Credential::Guest { guest_secret: Some(_) } => {
@@ -85,7 +90,7 @@ impl Platform {
             }
         };
         match done {
-            Done::Effect(row) => self.logged_in(&row, note),
+            Done::Effect(row) => self.logged_in(&row, note).map(LoginOutcome::from),
             Done::Stale => Err(ACCOUNT_EXISTS.error()),
         }
     }

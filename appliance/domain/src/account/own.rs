@@ -83,7 +83,7 @@ impl Platform {
     /// `account.change_password`: all other sessions are revoked; answers the server time.
     ///
     /// # Errors
-    /// `session.invalid`, `credential.invalid`, `request.field_invalid`, `account.restricted`,
+    /// `session.invalid`, `credential.invalid`, `request.field_invalid`, `account.restricted`, `limit.*`,
     /// `idempotency.mismatch`, or our own trouble.
     pub async fn account_change_password(
         &self,
@@ -111,6 +111,7 @@ impl Platform {
         self.refuse_denied(&claims)?;
         normalise::old_password(old, "old_password")?;
         normalise::new_password(new, "new_password")?;
+        let attempt = self.screen_bearer(call, &claims)?;
         let remembered = self.remembered(
             call,
             "account.change_password",
@@ -123,7 +124,9 @@ impl Platform {
         // Rare, and worth a real check.
         let asker = Asker::of(call, claims.game_id);
         let Some(checked) = self.check_password(asker, claims.account_id, old, false).await? else {
-            return Err(CREDENTIAL_INVALID.error());
+            let error = CREDENTIAL_INVALID.error();
+            self.count_failure(&attempt, Some(&error));
+            return Err(error);
         };
         let phc = self.hash_password(asker, new).await?;
         self.commit(call, "account.change_password", move |tx| {

@@ -22,8 +22,9 @@ fn create(world: &World, credential: Credential) -> Result<crate::session::Logge
         game_id: world.game_id,
         credential,
         client: world.client_on("d"),
+        challenge_response: None,
     };
-    block_on(world.platform.account_create(&client(), command))
+    block_on(world.platform.account_create(&client(), command)).and_then(crate::testing::logged_in)
 }
 
 fn change(world: &World, token: &str, old: &str, new: &str) -> Result<UnixMs, Error> {
@@ -152,9 +153,11 @@ mod registration {
                 package_id: package.package_id,
                 ..world.client_on("d")
             },
+            challenge_response: None,
         };
         assert_ne!(
             block_on(world.platform.account_create(&client(), command))
+                .and_then(crate::testing::logged_in)
                 .unwrap()
                 .account_id,
             first.account_id

@@ -24,7 +24,7 @@ impl Platform {
     ///
     /// # Errors
     /// `session.invalid`, `credential.unsupported`, `request.field_invalid`, `identity.exists`, `account.restricted`,
-    /// `idempotency.mismatch`, or our own trouble.
+    /// `limit.*`, `idempotency.mismatch`, or our own trouble.
     pub async fn identity_bind(&self, call: &Call, bearer: &str, credential: Credential) -> Result<OwnAccount, Error> {
         let mut note = AuthNote::new("identity.bind");
         let result = self.bind(call, bearer, &credential, &mut note).await;
@@ -49,6 +49,7 @@ impl Platform {
         };
         let name = normalise::username(username)?;
         normalise::new_password(password, "credential.password")?;
+        self.screen_bearer(call, &claims)?;
         let remembered = self.remembered(call, "identity.bind", claims.game_id, &claims.session_id.to_string())?;
         if self.recall(remembered).await?.is_some() {
             return self.own_account(&claims).await;

@@ -35,37 +35,56 @@ impl Platform {
     ///
     /// # Errors
     /// `request.field_invalid`, `game.*`, `package.unknown`, `credential.*`, `guest.disabled`, `account.restricted`,
-    /// `account.deleted`, `device.limit`, `session.limit`, `idempotency.mismatch`, or our own trouble.
+    /// `account.deleted`, `device.limit`, `session.limit`, `limit.*`, `idempotency.mismatch`, or our own trouble.
     pub async fn session_create(&self, call: &Call, command: SessionCreate) -> Result<LoginOutcome, Error> {
         let mut note = AuthNote::of_client("session.create", command.game_id, &command.client);
         let result = self.log_in(call, &command, &mut note).await;
-        self.auth_note(call, &note, result.as_ref().err());
-        Ok(LoginOutcome::Session(Box::new(result?)))
+        self.auth_note_outcome(call, &note, &result);
+        result
     }
 
-    async fn log_in(&self, call: &Call, command: &SessionCreate, note: &mut AuthNote) -> Result<LoggedIn, Error> {
+    async fn log_in(&self, call: &Call, command: &SessionCreate, note: &mut AuthNote) -> Result<LoginOutcome, Error> {
         let entry = self.entry(call, command.game_id, &command.client)?;
         note.device = Some(entry.device);
+        let entrant = self.entrant(call, &entry, &command.credential);
+        let gate = self.screen(&entrant, &entry).await?;
         let remembered = self.remembered(
             call,
             "session.create",
             command.game_id,
             &command.client.device.install_id,
         )?;
+        // A repeat is answered before a proof is asked for: it costs a look, and the proof it was sent with is used up.
         if let Some(row) = self.recall(remembered).await? {
-            return self.logged_in(&row, note);
+            return self.logged_in(&row, note).map(LoginOutcome::from);
         }
+        if let Some(challenge) = self.challenge(gate, entry.game_id, command.challenge_response.as_ref())? {
+            return Ok(challenge);
+        }
+        let result = self.try_credential(call, command, &entry, remembered, note).await;
+        self.count_failure(&entrant.attempt, result.as_ref().err());
+        result.map(LoginOutcome::from)
+    }
+
+    async fn try_credential(
+        &self,
+        call: &Call,
+        command: &SessionCreate,
+        entry: &Entry,
+        remembered: Option<Remembered>,
+        note: &mut AuthNote,
+    ) -> Result<LoggedIn, Error> {
         for _ in 0..ATTEMPTS_MAX {
             let done = match &command.credential {
                 Credential::Username { username, password } => {
-                    self.by_username(call, command, &entry, (username, password), remembered, note)
+                    self.by_username(call, command, entry, (username, password), remembered, note)
                         .await?
                 }
                 Credential::Guest {
                     guest_secret: Some(secret),
-                } => self.by_guest_secret(call, &entry, secret, remembered, note).await?,
+                } => self.by_guest_secret(call, entry, secret, remembered, note).await?,
                 Credential::Guest { guest_secret: None } if command.create_if_missing => {
-                    self.register(call, "session.create", &entry, New::Guest, remembered)
+                    self.register(call, "session.create", entry, New::Guest, remembered)
                         .await?
                 }
                 Credential::Guest { guest_secret: None } => {
@@ -180,6 +199,17 @@ impl Platform {
         Ok(done)
     }
 
+    /// Notes what a login or registration came to; a challenge says nothing about anybody yet.
+    pub(crate) fn auth_note_outcome(&self, call: &Call, note: &AuthNote, result: &Result<LoginOutcome, Error>) {
+        match result {
+            Ok(LoginOutcome::Challenge { .. }) => {
+                let issued = &self.inner.tally.challenges_issued;
+                issued.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+            result => self.auth_note(call, note, result.as_ref().err()),
+        }
+    }
+
     /// The answer that a login's effect stands for; the tokens are recomputed.
     pub(crate) fn logged_in(&self, row: &IdempotencyRow, note: &mut AuthNote) -> Result<LoggedIn, Error> {
         let Effect::Login {
@@ -204,6 +234,12 @@ impl Platform {
             guest_secret: is_new_guest.then(|| guest_secret(&self.inner.lookup, pair.account_id)),
             server_time_at: row.done_at,
         })
+    }
+}
+
+impl From<LoggedIn> for LoginOutcome {
+    fn from(login: LoggedIn) -> Self {
+        Self::Session(Box::new(login))
     }
 }
 

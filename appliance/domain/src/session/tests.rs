@@ -154,6 +154,7 @@ mod login {
                 ..world.client_on("d")
             },
             create_if_missing: true,
+            challenge_response: None,
         };
         let log_in = |command| block_on(world.platform.session_create(&client(), command));
         assert_eq!(code(log_in(command(GameId(99), world.package_id))), GAME_UNKNOWN);
@@ -181,6 +182,7 @@ mod login {
                     credential: credential("aaa"),
                     client,
                     create_if_missing: true,
+                    challenge_response: None,
                 },
             ))
         };
@@ -351,6 +353,7 @@ mod policies {
             credential: credential("alice"),
             client: client_info,
             create_if_missing: false,
+            challenge_response: None,
         };
         let LoginOutcome::Session(second) = block_on(world.platform.session_create(&client(), command)).unwrap() else {
             panic!()

@@ -1,0 +1,235 @@
+//! One limit over one dimension: the sketch finds the keys that come often, a cell decides about them exactly.
+//!
+//! A key may come `burst` times at once and `per_s` times a second for ever. Until it came a quarter of its burst
+//! within two windows it has no cell and is let through; so a key may have up to that quarter more, once. In return a
+//! wrong count of the sketch costs a cell and never refuses anybody. A window is as long as a used-up burst takes to
+//! come back: a key cannot exceed its limit without exceeding the threshold in the sketch before.
+
+use super::cells::Cells;
+use super::key::{Key, Seeds};
+use super::options::Limit;
+use super::sketch::{COUNT_MAX, Sketch};
+
+/// Shortest and longest window, in milliseconds.
+const WINDOW_MS: std::ops::RangeInclusive<u64> = 1_000..=86_400_000;
+/// A burst's share that passes before a key gets its cell.
+const SOFT_SHARE: u32 = 4;
+
+/// The meter.
+pub(super) struct Meter {
+    pub(super) limit: Limit,
+    tag: u8,
+    interval_us: u64,
+    /// How far the arrival time may lie ahead of an event that is let through.
+    tolerance_us: u64,
+    window_ms: u64,
+    soft: u32,
+    sketch: Sketch,
+}
+
+impl Meter {
+    /// A meter of `limit`; `tag` tells its keys from those of other meters.
+    pub(super) fn new(limit: Limit, tag: u8) -> Self {
+        let interval_us = limit.interval_us();
+        let tolerance_us = interval_us.saturating_mul(u64::from(limit.burst.saturating_sub(1)));
+        let back_ms = interval_us.saturating_mul(u64::from(limit.burst)) / 1_000;
+        Self {
+            limit,
+            tag,
+            interval_us,
+            tolerance_us,
+            window_ms: back_ms.clamp(*WINDOW_MS.start(), *WINDOW_MS.end()),
+            soft: (limit.burst / SOFT_SHARE).min(COUNT_MAX),
+            sketch: Sketch::default(),
+        }
+    }
+
+    /// Whether the limit is switched off.
+    pub(super) fn is_off(&self) -> bool {
+        self.limit.burst == 0
+    }
+
+    /// The meter's key of an id.
+    pub(super) fn key(&self, seeds: &Seeds, id: u128) -> Key {
+        seeds.key(self.tag, id)
+    }
+
+    /// Counts an event; answers in how many milliseconds the next may come when this one is beyond the limit. What is
+    /// beyond the limit is not counted.
+    pub(super) fn count(&self, cells: &Cells, seeds: &Seeds, id: u128, now_ms: u64) -> Option<u64> {
+        if self.is_off() {
+            return None;
+        }
+        let (key, now_us) = (self.key(seeds, id), now_ms.saturating_mul(1_000));
+        let is_often = self.soft == 0 || self.sketch.count(seeds.slots(key), now_ms / self.window_ms) > self.soft;
+        cells
+            .change(key.fingerprint, key.place, now_us, is_often, |arrival_us| {
+                let wait_ms = self.wait_ms(arrival_us, now_us);
+                if wait_ms.is_none() {
+                    *arrival_us = (*arrival_us).max(now_us).saturating_add(self.interval_us);
+                }
+                wait_ms
+            })
+            .flatten()
+    }
+
+    /// In how many milliseconds the next event may come, when one now would be beyond the limit. Counts nothing.
+    pub(super) fn peek(&self, cells: &Cells, seeds: &Seeds, id: u128, now_ms: u64) -> Option<u64> {
+        if self.is_off() {
+            return None;
+        }
+        let (key, now_us) = (self.key(seeds, id), now_ms.saturating_mul(1_000));
+        let looked = |arrival_us: &mut u64| self.wait_ms(arrival_us, now_us);
+        cells
+            .change(key.fingerprint, key.place, now_us, false, looked)
+            .flatten()
+    }
+
+    /// How long the arrival time asks to wait, when it lies too far ahead. No event puts it further ahead than one
+    /// interval beyond the tolerance: a time that lies there was written before the clock was set back, and is pulled
+    /// in, or the key would be held back until the clock is there again.
+    fn wait_ms(&self, arrival_us: &mut u64, now_us: u64) -> Option<u64> {
+        let ahead_max_us = self.tolerance_us.saturating_add(self.interval_us);
+        *arrival_us = (*arrival_us).min(now_us.saturating_add(ahead_max_us));
+        let ahead_us = arrival_us.saturating_sub(now_us);
+        (ahead_us > self.tolerance_us).then(|| (ahead_us - self.tolerance_us).div_ceil(1_000))
+    }
+
+    /// Bytes in use.
+    pub(super) fn bytes(&self) -> usize {
+        self.sketch.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abuse::options::LimitAction;
+    use proptest::prelude::*;
+    use std::collections::{HashMap, HashSet};
+
+    const START_MS: u64 = 1_700_000_000_000;
+
+    fn limit(per_s: f64, burst: u32) -> Limit {
+        Limit {
+            name: "test",
+            per_s,
+            burst,
+            action: LimitAction::Refuse,
+        }
+    }
+
+    fn seeds() -> Seeds {
+        Seeds::new(&std::array::from_fn(|n| (n as u8).wrapping_mul(91)))
+    }
+
+    /// The algorithm as it is written down, with all memory it wants; `None` when the event is beyond the limit.
+    #[derive(Default)]
+    struct Exact(HashMap<u128, u64>);
+
+    impl Exact {
+        fn admits(&mut self, id: u128, now_us: u64, interval_us: u64, burst: u64) -> bool {
+            let arrival_us = self.0.entry(id).or_default();
+            if *arrival_us > now_us + interval_us * (burst - 1) {
+                return false;
+            }
+            *arrival_us = (*arrival_us).max(now_us) + interval_us;
+            true
+        }
+    }
+
+    #[test]
+    fn a_burst_passes_then_the_rate() {
+        let (meter, cells, seeds) = (Meter::new(limit(2.0, 3), 1), Cells::new(70), seeds());
+        let ask = |at_ms| meter.count(&cells, &seeds, 7, START_MS + at_ms);
+        assert_eq!([ask(0), ask(0), ask(0)], [None; 3]);
+        assert_eq!(ask(0), Some(500));
+        assert_eq!(ask(300), Some(200));
+        assert_eq!(ask(500), None);
+        assert_eq!(ask(501), Some(499));
+        assert_eq!([ask(2_500), ask(2_500), ask(2_500)], [None; 3]);
+        assert!(ask(2_500).is_some());
+        assert_eq!(meter.peek(&cells, &seeds, 7, START_MS + 2_500), Some(500));
+        assert_eq!(meter.peek(&cells, &seeds, 7, START_MS + 3_000), None);
+        assert_eq!(meter.peek(&cells, &seeds, 8, START_MS), None);
+    }
+
+    #[test]
+    fn a_limit_without_a_burst_is_off() {
+        let (meter, cells, seeds) = (Meter::new(limit(1.0, 0), 1), Cells::new(70), seeds());
+        for _ in 0..1_000 {
+            assert_eq!(meter.count(&cells, &seeds, 7, START_MS), None);
+        }
+        assert_eq!((meter.bytes(), cells.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_clock_set_back_locks_nobody_out_for_longer_than_a_burst() {
+        let (meter, cells, seeds) = (Meter::new(limit(1.0, 3), 1), Cells::new(70), seeds());
+        for _ in 0..3 {
+            assert_eq!(meter.count(&cells, &seeds, 7, START_MS + 86_400_000), None);
+        }
+        assert_eq!(meter.peek(&cells, &seeds, 7, START_MS), Some(1_000));
+        assert_eq!(meter.count(&cells, &seeds, 7, START_MS + 400), Some(600));
+        assert_eq!(meter.count(&cells, &seeds, 7, START_MS + 1_000), None);
+    }
+
+    #[test]
+    fn no_limit_is_too_strange_to_be_computed() {
+        for (per_s, burst) in [
+            (f64::NAN, 5),
+            (-1.0, 5),
+            (0.0, u32::MAX),
+            (f64::INFINITY, 1),
+            (1e-30, 7),
+        ] {
+            let (meter, cells, seeds) = (Meter::new(limit(per_s, burst), 1), Cells::new(70), seeds());
+            for n in 0..20 {
+                let _ = meter.count(&cells, &seeds, 1, n);
+                let _ = meter.count(&cells, &seeds, 1, u64::MAX - n);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// Without pressure the meter is the exact algorithm, but for the quarter of a burst that passes before a key
+        /// has a cell. A key that the exact one never refused is never refused; and no key gets more than burst, that
+        /// quarter and the rate in any stretch of time. Limits with a burst below four decide exactly alike.
+        #[test]
+        fn it_decides_as_the_exact_algorithm_does(
+            burst in 1u32..24,
+            interval_ms in 1u64..3_000,
+            events in proptest::collection::vec((0u128..6, 0u64..2_000), 1..400),
+        ) {
+            let limit = limit(1_000.0 / interval_ms as f64, burst);
+            let interval_us = limit.interval_us();
+            let (meter, cells, seeds) = (Meter::new(limit, 1), Cells::new(10_000), seeds());
+            let (mut exact, mut refused, mut admitted) = (Exact::default(), HashSet::new(), HashMap::new());
+            let soft = u64::from(burst / SOFT_SHARE);
+            let mut now_ms = START_MS;
+            for (id, gap_ms) in events {
+                now_ms += gap_ms * u64::from(gap_ms % 3 == 0);
+                let passes = meter.count(&cells, &seeds, id, now_ms).is_none();
+                let must_pass = exact.admits(id, now_ms * 1_000, interval_us, u64::from(burst));
+                if soft == 0 {
+                    prop_assert_eq!(passes, must_pass);
+                }
+                if !must_pass {
+                    refused.insert(id);
+                }
+                prop_assert!(passes || refused.contains(&id), "refused although the key kept its limit");
+                let times: &mut Vec<u64> = admitted.entry(id).or_default();
+                if passes {
+                    times.push(now_ms * 1_000);
+                    for (n, since_us) in times.iter().enumerate() {
+                        let stretch_us = now_ms * 1_000 - since_us;
+                        let most = u64::from(burst) + soft + stretch_us / interval_us;
+                        prop_assert!((times.len() - n) as u64 <= most, "more than {} in {} us", most, stretch_us);
+                    }
+                }
+            }
+        }
+    }
+}
