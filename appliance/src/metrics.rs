@@ -10,7 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use seawall_domain::Platform;
+use seawall_domain::{Counters, Platform};
 use seawall_storage::{HistogramReading, Stats, Store};
 
 use crate::auth_log::SegmentAuthLog;
@@ -163,7 +163,8 @@ impl Sources {
             "Bytes of their tables",
             counters.revocation_bytes,
         )?;
-        out.gauge("seawall_restrictions", "Restrictions in memory", counters.restrictions)
+        out.gauge("seawall_restrictions", "Restrictions in memory", counters.restrictions)?;
+        abuse_figures(&counters, out)
     }
 
     fn hash_figures(&self, out: &mut Figures<'_, '_>) -> fmt::Result {
@@ -220,6 +221,50 @@ impl Sources {
             standing.counters.waited_us,
         )
     }
+}
+
+fn abuse_figures(counters: &Counters, out: &mut Figures<'_, '_>) -> fmt::Result {
+    let abuse = &counters.abuse;
+    let counted = [
+        (
+            "decisions",
+            "Logins, registrations and the like judged by the limits",
+            abuse.decisions,
+        ),
+        (
+            "challenged",
+            "Of those, asked for a proof of work by a limit",
+            abuse.challenged,
+        ),
+        (
+            "refused_address",
+            "Refused by address with device or account",
+            abuse.refused_address,
+        ),
+        ("refused_device", "Refused by device", abuse.refused_device),
+        ("refused_account", "Refused by account", abuse.refused_account),
+        ("refused_game", "Refused by game", abuse.refused_game),
+        ("failures", "Wrong passwords counted", abuse.failures),
+        (
+            "cells_evicted",
+            "Keys held back that had to make room",
+            abuse.cells_evicted,
+        ),
+    ];
+    for (name, help, value) in counted {
+        out.counter(&format!("seawall_abuse_{name}"), help, value)?;
+    }
+    out.gauge(
+        "seawall_abuse_cells",
+        "Keys with a state of their own",
+        abuse.cells_used,
+    )?;
+    out.gauge("seawall_abuse_bytes", "Bytes of all limits", abuse.bytes)?;
+    out.counter(
+        "seawall_challenges_issued",
+        "Logins and registrations answered with a challenge",
+        counters.challenges_issued,
+    )
 }
 
 impl Sources {

@@ -1,6 +1,7 @@
 //! Every setting of the host, as one plain list. A new setting is one entry here and one field in
 //! [`super::config::HostConfig`].
 
+pub mod abuse;
 pub mod backup;
 pub mod disk;
 pub mod hash;
@@ -238,6 +239,27 @@ pub const SETTINGS: &[Setting] = &[
     hash::PERMITTED_WAIT_MS,
     hash::CREDENTIAL_CACHE_MINUTES,
     hash::CREDENTIAL_CACHE_ENTRIES,
+    abuse::ENABLED,
+    abuse::IPV4_RATE,
+    abuse::IPV4_BURST,
+    abuse::IPV4_NETWORK_RATE,
+    abuse::IPV4_NETWORK_BURST,
+    abuse::IPV6_NETWORK_RATE,
+    abuse::IPV6_NETWORK_BURST,
+    abuse::DEVICE_RATE,
+    abuse::DEVICE_BURST,
+    abuse::ACCOUNT_RATE,
+    abuse::ACCOUNT_BURST,
+    abuse::GAME_RATE,
+    abuse::GAME_BURST,
+    abuse::FAILED_ADDRESS_RATE,
+    abuse::FAILED_ADDRESS_BURST,
+    abuse::FAILED_DEVICE_RATE,
+    abuse::FAILED_DEVICE_BURST,
+    abuse::FAILED_ACCOUNT_RATE,
+    abuse::FAILED_ACCOUNT_BURST,
+    abuse::DIFFICULTY,
+    abuse::LIFETIME_S,
     MEMORY_MIB,
     JOURNAL_MIB,
     JOURNAL_HOURS,

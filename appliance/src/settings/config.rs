@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use seawall_domain::CredentialCacheOptions;
+use seawall_domain::{AbuseOptions, CredentialCacheOptions};
 use seawall_web::{Limits, OwnLimits};
 
-use super::catalogue::{backup, disk, hash, limits};
+use super::catalogue::{abuse, backup, disk, hash, limits};
 use super::{Entry, Origin, Problem, Settings, catalogue as keys};
 use crate::backup::prune::Keep;
 use crate::backup::service::BackupConfig;
@@ -71,7 +71,7 @@ pub struct DrainTimes {
 }
 
 /// All settings of the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HostConfig {
     /// Directory of everything that lasts.
     pub data_dir: PathBuf,
@@ -101,6 +101,8 @@ pub struct HostConfig {
     pub hash_permitted_wait: Option<Duration>,
     /// How long and how many verified passwords are remembered, before the plan of memory.
     pub credential_cache: CredentialCacheOptions,
+    /// Limits against abuse.
+    pub abuse: AbuseOptions,
     /// Memory to plan with.
     pub memory_bytes: u64,
     /// Journal by size.
@@ -152,6 +154,7 @@ impl HostConfig {
             worker_threads: or(size(&keys::WORKER_THREADS), cores),
             hash_threads: or(size(&hash::THREADS), (cores / 2).max(1)),
             hash_deadline: Duration::from_millis(settings.whole(&hash::DEADLINE_MS)),
+            abuse: abuse::options(settings),
             hash_permitted_wait: Some(Duration::from_millis(settings.whole(&hash::PERMITTED_WAIT_MS)))
                 .filter(|wait| !wait.is_zero()),
             credential_cache: CredentialCacheOptions {
