@@ -267,7 +267,11 @@ pub fn a_quota_of_checks(api: &Api) {
     many(100).ok();
     let refused = check().refused("limit.server_key");
     assert_eq!(refused.status, 429, "{}", refused.body);
-    assert!(refused.body["retry_after_ms"].as_u64() >= Some(10_000), "{}", refused.body);
+    assert!(
+        refused.body["retry_after_ms"].as_u64() >= Some(10_000),
+        "{}",
+        refused.body
+    );
     many(1).refused("limit.server_key");
     let unlimited = api.with_limits(seawall_web::Limits::default());
     unlimited.verify(&token);

@@ -46,12 +46,7 @@ where
 }
 
 /// Lets the request in by its head alone.
-fn admit<'a>(
-    app: &'a Inner,
-    route: &Route,
-    facts: &Facts,
-    headers: &HeaderMap,
-) -> Result<Permit<'a>, Shed> {
+fn admit<'a>(app: &'a Inner, route: &Route, facts: &Facts, headers: &HeaderMap) -> Result<Permit<'a>, Shed> {
     let figures = &app.metrics.admission;
     let is_vital = route.class == Class::Vital;
     let knock = Knock {

@@ -164,10 +164,11 @@ fn parameters(route: &Route, generator: &mut SchemaGenerator) -> Vec<Value> {
 
 /// Headers that order a caller among its like under overload. Malformed ones are ignored, so no pattern is given.
 fn hints(route: &Route) -> Vec<Value> {
-    let hint = |name: &str, text: &str| {
-        json!({ "name": name, "in": "header", "required": false, "description": text, "schema": { "type": "string" } })
-    };
-    let attempt = hint("X-Attempt", "Number of the attempt, from 1; first attempts are let in before repeated ones.");
+    let hint = |name: &str, text: &str| json!({ "name": name, "in": "header", "required": false, "description": text, "schema": { "type": "string" } });
+    let attempt = hint(
+        "X-Attempt",
+        "Number of the attempt, from 1; first attempts are let in before repeated ones.",
+    );
     let deadline = hint(
         "X-Deadline-Ms",
         "Time the client will still wait, 1-60000 milliseconds; work that cannot begin in it is not begun.",
@@ -176,7 +177,10 @@ fn hints(route: &Route) -> Vec<Value> {
         Surface::Sdk => vec![
             attempt,
             deadline,
-            hint("Seawall-Device", "The install id, at most 128 visible ASCII characters."),
+            hint(
+                "Seawall-Device",
+                "The install id, at most 128 visible ASCII characters.",
+            ),
             hint("Seawall-Game", "The game's id."),
         ],
         Surface::Server => vec![attempt, deadline],

@@ -198,14 +198,9 @@ pub static ROUTES: &[Route] = &[
     .says("Drain and stop."),
     Route::admin(GET, "/admin/v1/config", "config.show", to!(ops::config_show))
         .says("Settings in force with their origin; secrets masked."),
-    Route::admin(
-        GET,
-        "/admin/v1/admission",
-        "admission.show",
-        to!(ops::admission_show),
-    )
-    .says("Who asks, who is let in, who is refused and why.")
-    .gives(of::<wire::AdmissionView>(), ex::ADMISSION),
+    Route::admin(GET, "/admin/v1/admission", "admission.show", to!(ops::admission_show))
+        .says("Who asks, who is let in, who is refused and why.")
+        .gives(of::<wire::AdmissionView>(), ex::ADMISSION),
     Route::admin(GET, "/admin/v1/store/stats", "store.stats", to!(ops::store_stats))
         .says("Sizes and rates of the store."),
     Route::admin(POST, "/admin/v1/store/verify", "store.verify", to!(ops::store_verify))

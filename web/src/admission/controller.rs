@@ -125,11 +125,13 @@ impl Controller {
         let is_nothing = sums.offered.sum() == 0.0;
         self.idle_windows = if is_nothing { self.idle_windows + 1 } else { 0 };
         let room = self.judge(&options, &sums, moment);
-        let shares = PerClass::of(|class| options.class(class).map_or(0.0, |own| f64::from(own.share_percent) / 100.0));
+        let shares = PerClass::of(|class| {
+            options
+                .class(class)
+                .map_or(0.0, |own| f64::from(own.share_percent) / 100.0)
+        });
         let given = share::classes(room, &sums.asked, &shares);
-        let is_shedding = Class::SHED
-            .iter()
-            .any(|class| given.at(*class) < sums.asked.at(*class));
+        let is_shedding = Class::SHED.iter().any(|class| given.at(*class) < sums.asked.at(*class));
         if is_shedding {
             self.hand_out(core, &given, &sums.asked);
         } else if self.is_shedding {
@@ -149,7 +151,9 @@ impl Controller {
         let scale = WINDOW_MS as f64 / moment.elapsed_ms.max(1.0);
         let mut sums = Sums::default();
         for (at, place) in core.tenants.used() {
-            let Some(memory) = self.memory.get_mut(at) else { continue };
+            let Some(memory) = self.memory.get_mut(at) else {
+                continue;
+            };
             let tenant = place.tenant();
             if memory.tenant != tenant {
                 memory.tenant = tenant;
@@ -235,7 +239,11 @@ impl Controller {
                 } else {
                     share::fractions(units, own.asked(), 0.0)
                 };
-                let again = if class.prefers_first_attempts() { pass.again } else { pass.first };
+                let again = if class.prefers_first_attempts() {
+                    pass.again
+                } else {
+                    pass.first
+                };
                 flow.first_below.store(rank::threshold(pass.first), Ordering::Relaxed);
                 flow.again_below.store(rank::threshold(again), Ordering::Relaxed);
             }

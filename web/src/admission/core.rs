@@ -1,8 +1,8 @@
 //! The state every request touches: atomics only. A request that is let in pays for finding its tenant and some counts;
 //! its rank is looked at only while something is shed.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -96,7 +96,12 @@ impl Drop for Permit<'_> {
 }
 
 impl Core {
-    pub(crate) fn new(options: AdmissionOptions, in_flight_max: usize, rank_key: [u8; 32], figures: Arc<Figures>) -> Self {
+    pub(crate) fn new(
+        options: AdmissionOptions,
+        in_flight_max: usize,
+        rank_key: [u8; 32],
+        figures: Arc<Figures>,
+    ) -> Self {
         Core {
             options: ArcSwap::from_pointee(options),
             tenants: Tenants::default(),
@@ -129,11 +134,7 @@ impl Core {
     }
 
     /// Lets a request in or not. `subject` is asked only when somebody must stay out.
-    pub(crate) fn admit<'s>(
-        &self,
-        knock: &Knock,
-        subject: impl FnOnce() -> Subject<'s>,
-    ) -> Result<Permit<'_>, Shed> {
+    pub(crate) fn admit<'s>(&self, knock: &Knock, subject: impl FnOnce() -> Subject<'s>) -> Result<Permit<'_>, Shed> {
         let options = self.options.load();
         let figures = self.figures.class(knock.class);
         figures.offered(knock.attempt);

@@ -177,9 +177,8 @@ impl Families {
     }
 
     fn figures(&self) -> Figures {
-        let hint = |name: HeaderName, header: &'static str| {
-            (name, self.bad_hints.get_or_create_owned(&OfHeader { header }))
-        };
+        let hint =
+            |name: HeaderName, header: &'static str| (name, self.bad_hints.get_or_create_owned(&OfHeader { header }));
         let limit_units = FloatGauge::default();
         limit_units.set(f64::INFINITY);
         Figures {
@@ -206,7 +205,11 @@ impl Families {
             self.offered,
         );
         prefix.register("admitted", "Requests let in, by class", self.admitted);
-        prefix.register("shed", "Requests refused before any work, by class and reason", self.shed);
+        prefix.register(
+            "shed",
+            "Requests refused before any work, by class and reason",
+            self.shed,
+        );
         prefix.register(
             "would_shed",
             "Requests a dry run let through that would have been refused",

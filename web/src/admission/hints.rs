@@ -91,7 +91,9 @@ fn device<'a>(headers: &'a HeaderMap, figures: &Figures) -> Option<&'a str> {
 /// What the bearer token says of itself.
 fn claimed(headers: &HeaderMap) -> Option<Claimed> {
     let (scheme, text) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token::claimed(text.trim()))?
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token::claimed(text.trim()))?
 }
 
 fn parsed<T: std::str::FromStr>(value: &HeaderValue) -> Option<T> {

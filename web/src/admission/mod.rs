@@ -102,11 +102,7 @@ impl Admission {
     }
 
     /// Lets a request in or not; [`Class::Vital`] always. `subject` is asked only when somebody must stay out.
-    pub(crate) fn admit<'s>(
-        &self,
-        knock: &Knock,
-        subject: impl FnOnce() -> Subject<'s>,
-    ) -> Result<Permit<'_>, Shed> {
+    pub(crate) fn admit<'s>(&self, knock: &Knock, subject: impl FnOnce() -> Subject<'s>) -> Result<Permit<'_>, Shed> {
         self.core.admit(knock, subject)
     }
 

@@ -42,7 +42,11 @@ mod tests {
         }
         let over_ms = quota.over_for_ms(now_us).unwrap();
         assert!((1..=101).contains(&over_ms), "{over_ms}");
-        assert_eq!(quota.over_for_ms(now_us + 100_000), None, "a tenth of a second is one check");
+        assert_eq!(
+            quota.over_for_ms(now_us + 100_000),
+            None,
+            "a tenth of a second is one check"
+        );
         quota.charge(now_us, 10, 500);
         let over_ms = quota.over_for_ms(now_us).unwrap();
         assert!((50_000..50_200).contains(&over_ms), "a batch is its tokens: {over_ms}");

@@ -90,7 +90,9 @@ impl Prepared {
             _ => jittered_ms(shed.retry_after_ms, request_id),
         };
         let heads = self.heads.get(shed.reason as usize);
-        let head = heads.and_then(|heads| heads.get(class as usize)).map_or(&[][..], |head| head);
+        let head = heads
+            .and_then(|heads| heads.get(class as usize))
+            .map_or(&[][..], |head| head);
         let mut body = Vec::with_capacity(head.len() + 128);
         body.extend_from_slice(head);
         body.extend_from_slice(request_id.hex().as_bytes());
@@ -171,7 +173,11 @@ mod tests {
         assert_eq!(base(100.0, 100.0), 1_000);
         assert_eq!(base(500.0, 100.0), 5_000);
         assert_eq!(base(1e9, 1.0), 20_000, "three times it is a minute");
-        assert_eq!(retry_base_ms(500.0, 100.0, 2.0), 7_500, "later when it is getting worse");
+        assert_eq!(
+            retry_base_ms(500.0, 100.0, 2.0),
+            7_500,
+            "later when it is getting worse"
+        );
     }
 
     /// The sign that no JSON is built: a refusal costs far less than the general way.
@@ -182,7 +188,10 @@ mod tests {
             reason: Reason::Level,
             retry_after_ms: 1_000,
         };
-        let error = domain_codes::OVERLOADED.error().with("class", "login").with("reason", "level");
+        let error = domain_codes::OVERLOADED
+            .error()
+            .with("class", "login")
+            .with("reason", "level");
         let id = RequestId([3; 16]);
         let fastest = |work: &dyn Fn() -> Response<Bytes>| {
             let round = || {

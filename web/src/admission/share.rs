@@ -126,8 +126,14 @@ mod tests {
             "verify takes what it needs"
         );
         let [verify, refresh, login, register, bulk] = given(100.0, [60.0, 1e3, 1e3, 1e3, 1e3]);
-        assert!(login >= 8.0 && register >= 2.0 && bulk >= 2.0, "guarantees of the 40 left");
-        assert!((refresh - 28.0).abs() < 1e-9, "the first in order takes what is over: {refresh}");
+        assert!(
+            login >= 8.0 && register >= 2.0 && bulk >= 2.0,
+            "guarantees of the 40 left"
+        );
+        assert!(
+            (refresh - 28.0).abs() < 1e-9,
+            "the first in order takes what is over: {refresh}"
+        );
         assert!((verify + refresh + login + register + bulk - 100.0).abs() < 1e-9);
         assert_eq!(given(100.0, [150.0, 9.0, 9.0, 9.0, 9.0]), [100.0, 0.0, 0.0, 0.0, 0.0]);
     }
@@ -150,7 +156,11 @@ mod tests {
         assert_eq!((given[0], given[1], given[4]), (500.0, 500.0, 500.0));
         assert_eq!((given[2], given[3]), (40.0, 10.0));
         let given = classes(room, &PerClass([0.0, 0.0, 5.0, 500.0, 0.0]), &shares()).0;
-        assert_eq!((given[2], given[3]), (5.0, 45.0), "registrations borrow what logins leave");
+        assert_eq!(
+            (given[2], given[3]),
+            (5.0, 45.0),
+            "registrations borrow what logins leave"
+        );
     }
 
     #[test]

@@ -145,7 +145,10 @@ impl Tenants {
         }
         for at in near() {
             let Some(place) = self.places.get(at) else { continue };
-            match place.code.compare_exchange(0, code, Ordering::AcqRel, Ordering::Relaxed) {
+            match place
+                .code
+                .compare_exchange(0, code, Ordering::AcqRel, Ordering::Relaxed)
+            {
                 Ok(_) => return at,
                 Err(taken) if taken == code => return at,
                 Err(_) => {}

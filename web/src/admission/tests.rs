@@ -51,7 +51,10 @@ fn the_cap_holds_room_comes_back_and_the_vital_pass() {
         class.share_percent = 0;
     }
     let core = core_with(options, 2);
-    let held = [admit(&core, Class::Login).unwrap(), admit(&core, Class::Verify).unwrap()];
+    let held = [
+        admit(&core, Class::Login).unwrap(),
+        admit(&core, Class::Verify).unwrap(),
+    ];
     assert_eq!(admit(&core, Class::Verify).unwrap_err().reason, Reason::InFlight);
     assert!(admit(&core, Class::Vital).is_ok());
     assert_eq!(core.in_flight(), 2, "who is refused takes no room");
@@ -87,7 +90,8 @@ fn a_keys_quota_is_its_own_and_cannot_be_used_up_by_naming_it() {
     let core = core_with(options, 1_000);
     let ask = |key| {
         let knock = knock(Class::Verify, Tenant::Key(key));
-        core.admit(&knock, || Subject::Number(1)).map(|permit| (permit.place, permit.quota))
+        core.admit(&knock, || Subject::Number(1))
+            .map(|permit| (permit.place, permit.quota))
     };
     for _ in 0..1_000 {
         ask(1).unwrap();
@@ -99,7 +103,10 @@ fn a_keys_quota_is_its_own_and_cannot_be_used_up_by_naming_it() {
     assert!((1..=200).contains(&shed.retry_after_ms), "{shed:?}");
     assert!(ask(2).is_ok(), "another key's quota is untouched");
     let other = knock(Class::Refresh, Tenant::Key(1));
-    assert!(core.admit(&other, || Subject::Number(1)).is_ok(), "only checks are counted");
+    assert!(
+        core.admit(&other, || Subject::Number(1)).is_ok(),
+        "only checks are counted"
+    );
 }
 
 #[test]
@@ -262,12 +269,18 @@ fn ten_times_too_much_leaves_goodput_at_its_peak_and_verify_whole() {
     let begun = toy.windows(50, &crowds);
     let steady = toy.windows(100, &crowds);
     let all = begun.iter().chain(&steady);
-    assert!(all.clone().all(|done| done.admitted[0] == 1_000), "verify is never shed");
+    assert!(
+        all.clone().all(|done| done.admitted[0] == 1_000),
+        "verify is never shed"
+    );
     let good = mean(&steady, |done| done.in_time);
     assert!(good > 0.85 * 4_000.0, "goodput {good} of 4000");
     let least = steady.iter().map(|done| done.in_time).min().unwrap();
     assert!(least > 2_000, "it swings down to {least}");
-    assert!(all.skip(3).all(|done| done.admitted[1] > 0), "it never closes to the next class");
+    assert!(
+        all.skip(3).all(|done| done.admitted[1] > 0),
+        "it never closes to the next class"
+    );
     let worst_lag_ms = steady.iter().map(|done| done.lag_ms).fold(0.0, f64::max);
     assert!(worst_lag_ms < 200.0, "{worst_lag_ms}");
     let logins = mean(&steady, |done| done.admitted[2]) * 7.0;
@@ -286,10 +299,17 @@ fn verify_alone_above_capacity_is_shed_fairly_by_tenant() {
     toy.windows(50, &crowds);
     let steady = toy.windows(100, &crowds);
     for done in &steady {
-        assert_eq!((done.admitted[1], done.admitted[2]), (500, 800), "the quiet ones are untouched");
+        assert_eq!(
+            (done.admitted[1], done.admitted[2]),
+            (500, 800),
+            "the quiet ones are untouched"
+        );
     }
     let greedy = mean(&steady, |done| done.admitted[0]);
-    assert!((1_200.0..1_900.0).contains(&greedy), "it has what the others leave: {greedy}");
+    assert!(
+        (1_200.0..1_900.0).contains(&greedy),
+        "it has what the others leave: {greedy}"
+    );
 }
 
 #[test]

@@ -165,7 +165,13 @@ fn a_token_says_game_and_account_without_a_proof() {
     let refresh = ring().refresh_token(&sample(), 5).unwrap();
     assert_eq!(claimed_of(&access), Some((3, 1_000_001)));
     assert_eq!(claimed_of(&refresh), Some((3, 1_000_001)));
-    for bad in ["", "sw1.", &access[..20], &access[4..], "sw1.????????????????????????????"] {
+    for bad in [
+        "",
+        "sw1.",
+        &access[..20],
+        &access[4..],
+        "sw1.????????????????????????????",
+    ] {
         assert_eq!(claimed_of(bad), None, "{bad}");
     }
 }

@@ -122,7 +122,10 @@ async fn a_shed_login_is_told_when_to_come_back_and_checks_go_on() {
     let refused = house.log_in(&[]).await;
     let body = problem(&refused);
     assert_eq!((refused.status().as_u16(), body.code.as_str()), (503, "overload.busy"));
-    assert_eq!((&body.params["class"], &body.params["reason"]), (&json!("login"), &json!("level")));
+    assert_eq!(
+        (&body.params["class"], &body.params["reason"]),
+        (&json!("login"), &json!("level"))
+    );
     let ms = body.retry_after_ms.unwrap();
     assert!((1_000..=3_000).contains(&ms), "{ms}");
     assert_eq!(refused.headers()["retry-after"], ms.div_ceil(1000).to_string());
@@ -140,7 +143,10 @@ async fn a_shed_check_is_503_and_nothing_else() {
     house.cut(Class::Verify, 0);
     for is_forged in [false, true] {
         let refused = house.check(1, is_forged).await;
-        assert_eq!((refused.status().as_u16(), code(&refused).as_str()), (503, "overload.busy"));
+        assert_eq!(
+            (refused.status().as_u16(), code(&refused).as_str()),
+            (503, "overload.busy")
+        );
     }
 }
 
@@ -149,15 +155,18 @@ async fn a_large_body_is_not_waited_for() {
     let house = House::new(|_| {});
     house.cut(Class::Login, 0);
     let refused = house.log_in(&[("content-length", "70000")]).await;
-    assert_eq!((refused.status().as_u16(), &refused.headers()["connection"]), (503, &"close".parse().unwrap()));
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["connection"]),
+        (503, &"close".parse().unwrap())
+    );
 }
 
 #[tokio::test]
 async fn who_is_let_in_hangs_on_the_device_and_malformed_hints_are_ignored() {
-    let house = House::new(|_| {});
-    house.cut(Class::Login, RANKS / 2);
+    let house = House::new(|options| options.held_refusals_max = 0);
     let mut inside = 0;
     for number in 0..64 {
+        house.cut(Class::Login, RANKS / 2);
         let device = format!("device-{number}");
         let first = house.log_in(&[("seawall-device", &device)]).await.status();
         let again = house.log_in(&[("seawall-device", &device)]).await.status();
@@ -175,16 +184,20 @@ async fn who_is_let_in_hangs_on_the_device_and_malformed_hints_are_ignored() {
     assert!(matches!(status, 401 | 503), "{status}");
     house.cut(Class::Login, RANKS);
     assert_eq!(house.log_in(&bad).await.status(), 401);
-    let counted = [SEAWALL_DEVICE, SEAWALL_GAME, X_ATTEMPT, X_DEADLINE_MS].map(|name| house.core().figures.bad_hints(&name));
-    assert!(counted[0] >= 1 && counted[1] == 2 && counted[2] == 2 && counted[3] >= 1, "{counted:?}");
+    let counted =
+        [SEAWALL_DEVICE, SEAWALL_GAME, X_ATTEMPT, X_DEADLINE_MS].map(|name| house.core().figures.bad_hints(&name));
+    assert!(
+        counted[0] >= 1 && counted[1] == 2 && counted[2] == 2 && counted[3] >= 1,
+        "{counted:?}"
+    );
 }
 
 #[tokio::test]
 async fn repeated_attempts_have_the_lower_mark() {
-    let house = House::new(|_| {});
-    house.cut(Class::Login, RANKS);
+    let house = House::new(|options| options.held_refusals_max = 0);
     let mut refused = 0;
     for number in 0..32 {
+        house.cut(Class::Login, RANKS);
         let device = format!("device-{number}");
         assert_eq!(house.log_in(&[("seawall-device", &device)]).await.status(), 401);
         let again = house.log_in(&[("seawall-device", &device), ("x-attempt", "2")]).await;
@@ -205,7 +218,11 @@ async fn tenants_are_the_key_of_servers_and_the_game_of_players() {
     house.check(16, false).await;
     assert!(names().contains(&key) && names().contains(&game), "{:?}", names());
     let place = house.core().tenants.at(house.core().tenants.find(key));
-    let units = place.flow(Class::Verify).unwrap().admitted_units.load(Ordering::Relaxed);
+    let units = place
+        .flow(Class::Verify)
+        .unwrap()
+        .admitted_units
+        .load(Ordering::Relaxed);
     assert_eq!(units, 1 + 16 / 8, "a batch is charged by its tokens");
 }
 
@@ -217,13 +234,19 @@ async fn a_forger_does_not_use_up_the_quota_of_a_key() {
     }
     assert_eq!(house.check(4, false).await.status(), 200);
     let refused = house.check(1, false).await;
-    assert_eq!((refused.status().as_u16(), code(&refused).as_str()), (429, "limit.server_key"));
+    assert_eq!(
+        (refused.status().as_u16(), code(&refused).as_str()),
+        (429, "limit.server_key")
+    );
     assert!(problem(&refused).retry_after_ms.unwrap() <= 1_001);
     assert_eq!(house.shed(Class::Verify, Reason::ServerKey), 1);
 }
 
 /// A body that comes only after `wait`, without a timer's help.
-fn late_body(wait: Duration, text: &'static str) -> impl http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static {
+fn late_body(
+    wait: Duration,
+    text: &'static str,
+) -> impl http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static {
     let begun = Instant::now();
     StreamBody::new(futures_util::stream::once(async move {
         while begun.elapsed() < wait {
@@ -244,7 +267,10 @@ async fn work_is_not_begun_for_a_caller_who_has_gone() {
         house.app.respond(&house.origin, request.unwrap())
     };
     let late = ask("1").await;
-    assert_eq!((late.status().as_u16(), code(&late).as_str()), (503, "overload.deadline"));
+    assert_eq!(
+        (late.status().as_u16(), code(&late).as_str()),
+        (503, "overload.deadline")
+    );
     assert!(late.headers().contains_key("retry-after"));
     assert_eq!(house.shed(Class::Refresh, Reason::Deadline), 1);
     assert_eq!(ask("60000").await.status(), 401, "in time it is looked at");
@@ -264,7 +290,10 @@ async fn who_keeps_asking_after_refusals_is_answered_later_and_later() {
     };
     for expected_ms in [0, 0, 0, 25, 50, 100] {
         let took_ms = took().await;
-        assert!((expected_ms..=expected_ms + 1).contains(&took_ms), "{took_ms} for {expected_ms}");
+        assert!(
+            (expected_ms..=expected_ms + 1).contains(&took_ms),
+            "{took_ms} for {expected_ms}"
+        );
     }
     let held = house.app.inner.admission.hold_one();
     assert_eq!(took().await, 0, "no more are held than there is room for");
