@@ -43,6 +43,7 @@ scenarios![
     servers::a_sample_is_read_again,
     servers::reasons_in_order,
     servers::batches,
+    servers::a_quota_of_checks,
     servers::signatures,
     servers::a_player_is_logged_out,
     staff::catalogue,
@@ -67,8 +68,10 @@ scenarios![
     faults::a_panic_is_a_defect,
 ];
 
-/// Codes that need a real connection; their cases are in `web/src/listener`.
+/// Codes that need a real connection, or a body that comes late; their cases are in `web/src/listener` and
+/// `web/src/admission`.
 const ON_CONNECTIONS: &[&str] = &[
+    "overload.deadline",
     "request.malformed",
     "request.timeout",
     "connection.limit",

@@ -252,3 +252,27 @@ pub fn a_player_is_logged_out(api: &Api) {
     logout(&game_id, "123456", "kick-2").refused("account.unknown");
     logout("424242", &player, "kick-3").refused("game.forbidden");
 }
+
+pub fn a_quota_of_checks(api: &Api) {
+    let mut limits = seawall_web::Limits::default();
+    limits.admission.server_key_verifies_per_second = Some(2);
+    let metered = api.with_limits(limits);
+    let token = access(&metered.register("mel"));
+    let check = || metered.call("session.verify", As::Server, &json!({"token": token}));
+    let many = |count: usize| {
+        let tokens = vec![token.clone(); count];
+        metered.call("session.verify_batch", As::Server, &json!({"tokens": tokens}))
+    };
+    assert_eq!(check().ok().text("/status"), "valid");
+    many(100).ok();
+    let refused = check().refused("limit.server_key");
+    assert_eq!(refused.status, 429, "{}", refused.body);
+    assert!(
+        refused.body["retry_after_ms"].as_u64() >= Some(10_000),
+        "{}",
+        refused.body
+    );
+    many(1).refused("limit.server_key");
+    let unlimited = api.with_limits(seawall_web::Limits::default());
+    unlimited.verify(&token);
+}

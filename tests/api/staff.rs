@@ -234,6 +234,7 @@ pub fn the_authentication_log(api: &Api) {
 pub fn the_host(api: &Api) {
     for op in [
         "platform.status",
+        "admission.show",
         "store.stats",
         "backup.show",
         "backup.create",

@@ -23,7 +23,7 @@ use seawall_domain::{ClientAddress, Error, Platform};
 use tower::Service;
 use tracing::Instrument;
 
-use crate::admission::{Admission, Class};
+use crate::admission::{Admission, AdmissionOptions, Class};
 use crate::host::Host;
 use crate::limits::{HEADER_MAX_BYTES, HEADER_MAX_COUNT, Limits, URI_MAX_BYTES};
 use crate::listener::drain::DrainSignal;
@@ -102,7 +102,14 @@ impl App {
     /// Builds the router from [`ROUTES`].
     #[must_use]
     pub fn new(options: AppOptions) -> Self {
-        let admission = Admission::new(options.limits.in_flight_max);
+        let mut rank_key = [0; 32];
+        options.entropy.fill(&mut rank_key);
+        let admission = Admission::new(
+            options.limits.admission.clone(),
+            options.limits.in_flight_max,
+            rank_key,
+            Arc::clone(&options.metrics.admission),
+        );
         let recheck = Recheck::new(options.limits.verify_recheck_every, options.metrics.rechecked.clone());
         let inner = Arc::new(Inner {
             platform: options.platform,
@@ -127,6 +134,24 @@ impl App {
             fixed: Arc::new(fixed),
             router,
         }
+    }
+
+    /// Begins to control admission by load, on the current runtime; a serving process calls it once. Until then, and
+    /// after [`App::stop_admission`], only the caps on requests in flight hold. How it is doing is in `admission.show`.
+    pub fn start_admission(&self) {
+        self.inner
+            .admission
+            .start(Arc::clone(&self.inner.host), Arc::clone(&self.inner.clock));
+    }
+
+    /// Ends it.
+    pub fn stop_admission(&self) {
+        self.inner.admission.stop();
+    }
+
+    /// Other options of admission from now on; the cap on requests in flight stays.
+    pub fn set_admission(&self, options: AdmissionOptions) {
+        self.inner.admission.set_options(options);
     }
 
     /// Calls inside the process, as the operator `uid`; every surface is open.

@@ -55,10 +55,7 @@ where
     B: Body<Data = Bytes>,
 {
     let mut body = pin!(body);
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.parse::<u64>().ok());
+    let announced = announced(headers);
     let refused = match announced {
         Some(length) if length > max_bytes as u64 && rule != BodyRule::None => Some(too_large(max_bytes)),
         _ if body.is_end_stream() => None,
@@ -80,6 +77,22 @@ where
             }),
         },
     }
+}
+
+/// Turns a request away before its body was read: the body is thrown away within the limit, so that the connection can
+/// go on. False when it has to be closed.
+pub async fn pass_over<B>(headers: &HeaderMap, body: B, deadline: Instant) -> bool
+where
+    B: Body<Data = Bytes>,
+{
+    if body.is_end_stream() {
+        return true;
+    }
+    drained(announced(headers), pin!(body), deadline).await
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 enum Collected {
@@ -129,13 +142,24 @@ where
     Collected::Whole(whole.freeze())
 }
 
+async fn discard<B>(error: Error, announced: Option<u64>, body: std::pin::Pin<&mut B>, deadline: Instant) -> Refusal
+where
+    B: Body<Data = Bytes>,
+{
+    let is_drained = drained(announced, body, deadline).await;
+    Refusal {
+        error,
+        close: !is_drained,
+    }
+}
+
 /// Throws a refused body away, up to [`DRAIN_MAX_BYTES`]; tells whether the connection can go on.
-async fn discard<B>(error: Error, announced: Option<u64>, mut body: std::pin::Pin<&mut B>, deadline: Instant) -> Refusal
+async fn drained<B>(announced: Option<u64>, mut body: std::pin::Pin<&mut B>, deadline: Instant) -> bool
 where
     B: Body<Data = Bytes>,
 {
     if announced.is_some_and(|length| length > DRAIN_MAX_BYTES as u64) {
-        return Refusal { error, close: true };
+        return false;
     }
     let drained = async {
         let mut left = DRAIN_MAX_BYTES;
@@ -146,11 +170,7 @@ where
         Some(())
     };
     let latest = deadline.min(Instant::now() + Duration::from_secs(2));
-    let is_drained = matches!(tokio::time::timeout_at(latest, drained).await, Ok(Some(())));
-    Refusal {
-        error,
-        close: !is_drained,
-    }
+    matches!(tokio::time::timeout_at(latest, drained).await, Ok(Some(())))
 }
 
 fn too_large(limit: usize) -> Error {

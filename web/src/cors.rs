@@ -13,8 +13,9 @@ use crate::origin::Surface;
 /// How long a browser may remember a preflight, in seconds.
 const MAX_AGE_S: HeaderValue = HeaderValue::from_static("86400");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST");
-const ALLOWED: HeaderValue =
-    HeaderValue::from_static("authorization, content-type, idempotency-key, traceparent, x-attempt, x-deadline-ms");
+const ALLOWED: HeaderValue = HeaderValue::from_static(
+    "authorization, content-type, idempotency-key, traceparent, x-attempt, x-deadline-ms, seawall-device, seawall-game",
+);
 const EXPOSED: HeaderValue = HeaderValue::from_static("retry-after, x-request-id, traceparent");
 
 /// True for a browser's question whether it may ask.

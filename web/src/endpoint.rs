@@ -1,9 +1,9 @@
-//! One request of a known route through its gates, in this order: admission, body, who calls, idempotency key, handler
-//! (with a deadline, and a panic answered as 500).
+//! One request of a known route through its gates, in this order: admission, body, the caller's deadline, who calls,
+//! idempotency key, handler (with a deadline, and a panic answered as 500).
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use bytes::Bytes;
@@ -14,9 +14,10 @@ use http::{HeaderMap, HeaderValue, Response};
 use http_body::Body;
 use seawall_domain::{Call, Caller, Error, Idempotency, codes};
 
+use crate::admission::{Class, Knock, Permit, Shed, Tenant, hints};
 use crate::app::{Facts, Inner};
 use crate::body::{self, Refusal};
-use crate::exchange::{Answer, Exchange};
+use crate::exchange::{Answer, Charge, Exchange};
 use crate::limits::{BODY_MAX_BYTES, USER_AGENT_MAX_BYTES};
 use crate::problem::{self, Challenge};
 use crate::route::{Auth, IdempotencyRule, Route};
@@ -34,14 +35,116 @@ where
     B: Body<Data = Bytes>,
 {
     tracing::Span::current().record("op", route.op);
-    let answer = match through_gates(app, route, facts, parts, body).await {
-        Ok(answer) => dressed(answer),
-        Err(refusal) => refused(app, route, facts, &refusal),
+    let answer = match admit(app, route, facts, &parts.headers) {
+        Ok(permit) => worked_on(app, route, facts, permit, parts, body).await,
+        Err(shed) => turned_away(app, route, facts, shed, &parts.headers, body).await,
     };
     app.metrics
         .op(Some(route.op))
         .answered(answer.status(), facts.started.elapsed());
     answer
+}
+
+/// Lets the request in by its head alone.
+fn admit<'a>(app: &'a Inner, route: &Route, facts: &Facts, headers: &HeaderMap) -> Result<Permit<'a>, Shed> {
+    let figures = &app.metrics.admission;
+    let is_vital = route.class == Class::Vital;
+    let knock = Knock {
+        class: route.class,
+        tenant: if is_vital {
+            Tenant::Others
+        } else {
+            hints::tenant(&app.platform, route, headers, figures)
+        },
+        attempt: if is_vital { 1 } else { hints::attempt(headers, figures) },
+        is_metered: route.is_metered,
+        now_us: app.admission.us(facts.started),
+    };
+    let permit = app
+        .admission
+        .admit(&knock, || hints::subject(route, headers, facts, figures))?;
+    facts.origin.request_ids.pace.admitted();
+    Ok(permit)
+}
+
+/// Answers a request that was not let in. Who keeps asking waits for the answer.
+async fn turned_away<B>(
+    app: &Inner,
+    route: &Route,
+    facts: &Facts,
+    shed: Shed,
+    headers: &HeaderMap,
+    body: B,
+) -> Response<Bytes>
+where
+    B: Body<Data = Bytes>,
+{
+    let body_deadline = facts.started + Duration::from_millis(app.limits.body_ms);
+    let is_whole = body::pass_over(headers, body, body_deadline.into()).await;
+    let hold = facts
+        .origin
+        .request_ids
+        .pace
+        .refused(app.admission.us(facts.started) / 1000);
+    if !hold.is_zero()
+        && let Some(_held) = app.admission.hold_one()
+    {
+        tokio::time::sleep(hold).await;
+    }
+    shed_answer(app, route, facts, shed, !is_whole)
+}
+
+fn shed_answer(app: &Inner, route: &Route, facts: &Facts, shed: Shed, close: bool) -> Response<Bytes> {
+    let now_at = app.clock.now_at();
+    let prepared = app.admission.prepared();
+    let mut response = prepared.render(shed, route.class, facts.request_id, now_at);
+    if close {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Takes a request that was let in through the other gates, and counts whether its answer was in time.
+async fn worked_on<B>(
+    app: &Arc<Inner>,
+    route: &'static Route,
+    facts: &Facts,
+    permit: Permit<'_>,
+    parts: Parts,
+    body: B,
+) -> Response<Bytes>
+where
+    B: Body<Data = Bytes>,
+{
+    let deadline = permit.deadline_ms.map(|of_class_ms| {
+        let asked_ms = hints::deadline_ms(&parts.headers, &app.metrics.admission).unwrap_or(of_class_ms);
+        facts.started + Duration::from_millis(asked_ms.min(app.limits.total_ms))
+    });
+    let response = match through_gates(app, route, facts, &permit, deadline, parts, body).await {
+        Ok(answer) => dressed(answer),
+        Err(Stopped::Refused(refusal)) => refused(app, route, facts, &refusal),
+        Err(Stopped::Late) => shed_answer(app, route, facts, app.admission.too_late(route.class), false),
+    };
+    let is_ours = response.status().is_server_error();
+    if !is_ours && deadline.is_none_or(|deadline| Instant::now() <= deadline) {
+        app.metrics.admission.class(route.class).in_time.inc();
+    }
+    response
+}
+
+/// Why a request that was let in has no answer of its handler.
+enum Stopped {
+    Refused(Refusal),
+    /// The caller waits no more.
+    Late,
+}
+
+impl<E: Into<Refusal>> From<E> for Stopped {
+    fn from(refused: E) -> Self {
+        Stopped::Refused(refused.into())
+    }
 }
 
 fn dressed(answer: Answer) -> Response<Bytes> {
@@ -79,16 +182,14 @@ async fn through_gates<B>(
     app: &Arc<Inner>,
     route: &'static Route,
     facts: &Facts,
+    permit: &Permit<'_>,
+    deadline: Option<Instant>,
     mut parts: Parts,
     body: B,
-) -> Result<Answer, Refusal>
+) -> Result<Answer, Stopped>
 where
     B: Body<Data = Bytes>,
 {
-    let _room = app
-        .admission
-        .admit(route.class)
-        .inspect_err(|_| app.metrics.shed(route.class.name()))?;
     let body_deadline = facts.started + Duration::from_millis(app.limits.body_ms);
     let body = body::read(
         route.body,
@@ -98,6 +199,15 @@ where
         body_deadline.into(),
     )
     .await?;
+    let now = Instant::now();
+    if deadline.is_some_and(|deadline| now > deadline) {
+        return Err(Stopped::Late);
+    }
+    app.metrics
+        .admission
+        .class(route.class)
+        .wait_us
+        .inc_by(micros(now.saturating_duration_since(facts.started)));
     let (caller, bearer) = authenticate(app, route, facts, &parts, &body)?;
     let call = Call {
         request_id: facts.request_id.0,
@@ -116,8 +226,18 @@ where
         uri: parts.uri,
         path_params,
         body,
+        deadline,
+        charge: Charge {
+            place: permit.place,
+            quota: permit.quota,
+        },
     };
-    run(app, route, facts, exchange).await.map_err(Refusal::from)
+    exchange.charge_checks(1);
+    Ok(run(app, route, facts, exchange).await?)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Runs the handler. Past the deadline the outcome is unknown to the caller; a panic is a defect, counted and logged.

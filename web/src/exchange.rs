@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, Uri};
@@ -38,7 +39,21 @@ pub struct Exchange {
     pub(crate) uri: Uri,
     pub(crate) path_params: Vec<(String, String)>,
     pub(crate) body: Bytes,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) charge: Charge,
 }
+
+/// Where work is charged that is known only now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Charge {
+    /// Index of the tenant's place.
+    pub(crate) place: usize,
+    /// Token checks a second of the caller's key, where they are counted.
+    pub(crate) quota: Option<u32>,
+}
+
+/// Tokens of a batch that are as much work as one check: most of a check is its request.
+const BATCH_TOKENS_BY_UNIT: usize = 8;
 
 impl Exchange {
     /// The business.
@@ -56,6 +71,28 @@ impl Exchange {
     #[must_use]
     pub fn now_at(&self) -> UnixMs {
         self.app.clock.now_at()
+    }
+
+    /// When the caller stops waiting: what it said, else what its class is taken to wait. None for operators. Work that
+    /// waits in a queue is not worth beginning after it.
+    #[must_use]
+    pub fn deadline_at(&self) -> Option<UnixMs> {
+        let left = self.deadline?.saturating_duration_since(Instant::now());
+        Some(self.now_at() + u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// The call was found to be of `tokens` token checks, of which one was charged when it was let in.
+    pub fn charge_batch(&self, tokens: usize) {
+        let units = (tokens / BATCH_TOKENS_BY_UNIT) as u64;
+        self.app.admission.charge(self.route.class, self.charge.place, units);
+        self.charge_checks(tokens.saturating_sub(1) as u64);
+    }
+
+    /// Charges token checks to the quota of the key that signed.
+    pub(crate) fn charge_checks(&self, checks: u64) {
+        if let Some(per_second) = self.charge.quota {
+            self.app.admission.charge_quota(self.charge.place, per_second, checks);
+        }
     }
 
     /// The JSON body. Fields nobody knows are counted.

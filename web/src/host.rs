@@ -63,6 +63,19 @@ pub struct Version {
     pub target: String,
 }
 
+/// How the process is pressed, for admission. The mean over the last 100 ms or so.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Pressure {
+    /// Lateness of the busiest runtime, in milliseconds; admission measures that of its own runtime itself.
+    pub loop_lag_ms_mean: f64,
+    /// How long a write waits until it is durable, in milliseconds.
+    pub commit_wait_ms: f64,
+    /// How long a password waits for a thread that hashes it, in milliseconds.
+    pub hash_wait_ms: f64,
+    /// Is memory above its mark?
+    pub memory_is_tight: bool,
+}
+
 /// The process around the HTTP layer. Health never depends on load: a busy process is alive and ready.
 pub trait Host: Send + Sync + 'static {
     /// `platform.status`: role, uptime, listeners, tasks.
@@ -89,4 +102,8 @@ pub trait Host: Send + Sync + 'static {
     fn startup(&self) -> Startup;
     /// What is running.
     fn version(&self) -> Version;
+    /// How the process is pressed; asked ten times a second while there is traffic. Must not wait.
+    fn pressure(&self) -> Pressure {
+        Pressure::default()
+    }
 }

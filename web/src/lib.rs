@@ -30,8 +30,9 @@ pub mod testing;
 pub mod trace;
 pub mod wire;
 
+pub use admission::{AdmissionOptions, ClassOptions, Mode as AdmissionMode};
 pub use app::{App, AppOptions};
-pub use host::{Check, Health, Host, HostAnswer, Startup, Version};
+pub use host::{Check, Health, Host, HostAnswer, Pressure, Startup, Version};
 pub use limits::{Limits, OwnLimits};
 pub use listener::{
     Address, BoundAddress, CertificatePair, DrainConfig, DrainReport, HostCertificates, Listener, ListenerConfig,

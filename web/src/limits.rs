@@ -1,6 +1,8 @@
 //! Every limit of the transport by name and unit. Values a host may need to change are fields of [`Limits`]; the rest
 //! are constants.
 
+use crate::admission::AdmissionOptions;
+
 /// Longest path with query, in bytes.
 pub const URI_MAX_BYTES: usize = 16 << 10;
 /// Largest request head, in bytes.
@@ -58,8 +60,11 @@ pub struct Limits {
     pub connections_max: usize,
     /// Connections of one client address (IPv4 /32, IPv6 /64); trusted peers are exempt.
     pub connections_per_address_max: usize,
-    /// Requests being worked on at a time; more are answered 503 at once. Health and operators are exempt.
+    /// Requests being worked on at a time; more are answered 503 at once, but for classes below their share. Health and
+    /// operators are exempt.
     pub in_flight_max: usize,
+    /// Who is let in when more is asked for than can be done.
+    pub admission: AdmissionOptions,
     /// One of so many token checks is read again from the store in the background; none when 0.
     pub verify_recheck_every: u64,
 }
@@ -80,6 +85,7 @@ impl Default for Limits {
             connections_max: 100_000,
             connections_per_address_max: 1_000,
             in_flight_max: 8_192,
+            admission: AdmissionOptions::default(),
             verify_recheck_every: 1_000,
         }
     }

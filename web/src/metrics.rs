@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::admission::Figures;
 use crate::routes::ROUTES;
 
 /// Label value of requests no route took.
@@ -27,11 +28,6 @@ struct OpOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Op {
     op: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Class {
-    class: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -111,6 +107,8 @@ impl ListenerMetrics {
 /// The transport's counters, registered once.
 #[derive(Debug, Clone)]
 pub struct HttpMetrics {
+    /// What admission counts.
+    pub admission: Arc<Figures>,
     ops: Arc<HashMap<&'static str, OpMetrics>>,
     no_op: OpMetrics,
     /// Requests being worked on.
@@ -125,7 +123,6 @@ pub struct HttpMetrics {
     pub accept_errors: Counter,
     /// 0 serving, 1 lame duck, 2 not accepting, 3 closing, 4 closed.
     pub drain_state: Gauge,
-    shed: Family<Class, Counter>,
     open: Family<Listener, Gauge>,
     accepted: Family<Listener, Counter>,
     resumed: Family<Listener, Counter>,
@@ -133,7 +130,7 @@ pub struct HttpMetrics {
 }
 
 impl HttpMetrics {
-    /// Registers everything under `seawall_http_` and `seawall_connections_`.
+    /// Registers everything under `seawall_http_`, `seawall_connections_` and `seawall_admission_`.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let requests = Family::<OpOutcome, Counter>::default();
@@ -147,6 +144,7 @@ impl HttpMetrics {
             unknown_fields: unknown.get_or_create_owned(&Op { op }),
         };
         let metrics = HttpMetrics {
+            admission: Arc::new(Figures::register(registry)),
             ops: Arc::new(ROUTES.iter().map(|route| (route.op, handles(route.op))).collect()),
             no_op: handles(NO_OP),
             in_flight: Gauge::default(),
@@ -155,7 +153,6 @@ impl HttpMetrics {
             resting: Gauge::default(),
             accept_errors: Counter::default(),
             drain_state: Gauge::default(),
-            shed: Family::default(),
             open: Family::default(),
             accepted: Family::default(),
             resumed: Family::default(),
@@ -191,11 +188,6 @@ impl HttpMetrics {
             "seawall_verify_rechecked",
             "Token checks read again from the store",
             self.rechecked.clone(),
-        );
-        registry.register(
-            "seawall_http_shed",
-            "Requests refused before any work, by class",
-            self.shed.clone(),
         );
         registry.register("seawall_connections_open", "Open connections", self.open.clone());
         registry.register(
@@ -249,10 +241,5 @@ impl HttpMetrics {
             name: name.to_owned(),
             refused: self.refused.clone(),
         }
-    }
-
-    /// A request was shed.
-    pub fn shed(&self, class: &'static str) {
-        self.shed.get_or_create(&Class { class }).inc();
     }
 }

@@ -153,12 +153,39 @@ fn parameters(route: &Route, generator: &mut SchemaGenerator) -> Vec<Value> {
             "^[!-~]{1,255}$",
         ));
     }
+    all.extend(hints(route));
     if matches!(route.auth, Auth::Signed { .. }) {
         all.push(header("Seawall-Key-Id", true, "^[1-9][0-9]{0,9}$"));
         all.push(header("Seawall-Timestamp", true, "^[0-9]{1,12}$"));
         all.push(header("Seawall-Nonce", true, "^[!-~]{8,64}$"));
     }
     all
+}
+
+/// Headers that order a caller among its like under overload. Malformed ones are ignored, so no pattern is given.
+fn hints(route: &Route) -> Vec<Value> {
+    let hint = |name: &str, text: &str| json!({ "name": name, "in": "header", "required": false, "description": text, "schema": { "type": "string" } });
+    let attempt = hint(
+        "X-Attempt",
+        "Number of the attempt, from 1; first attempts are let in before repeated ones.",
+    );
+    let deadline = hint(
+        "X-Deadline-Ms",
+        "Time the client will still wait, 1-60000 milliseconds; work that cannot begin in it is not begun.",
+    );
+    match route.surface {
+        Surface::Sdk => vec![
+            attempt,
+            deadline,
+            hint(
+                "Seawall-Device",
+                "The install id, at most 128 visible ASCII characters.",
+            ),
+            hint("Seawall-Game", "The game's id."),
+        ],
+        Surface::Server => vec![attempt, deadline],
+        Surface::Admin | Surface::Ops => Vec::new(),
+    }
 }
 
 fn header(name: &str, required: bool, pattern: &str) -> Value {

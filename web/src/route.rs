@@ -24,6 +24,7 @@ pub const ANYWHERE: &[Code] = &[
     transport::PEER_FORBIDDEN,
     transport::CONNECTION_LIMIT,
     codes::OVERLOADED,
+    transport::OVERLOAD_DEADLINE,
     codes::STORE_BUSY,
     codes::STORE_FULL,
     codes::OUTCOME_UNKNOWN,
@@ -108,6 +109,8 @@ pub struct Route {
     pub idempotency: IdempotencyRule,
     /// Importance.
     pub class: Class,
+    /// Does it use up the token checks a second of its server key?
+    pub is_metered: bool,
     /// What body it takes.
     pub body: BodyRule,
     /// Largest body.
@@ -148,6 +151,7 @@ impl Route {
             auth,
             idempotency: IdempotencyRule::None,
             class: Class::Vital,
+            is_metered: false,
             body: BodyRule::None,
             body_max_bytes: BODY_MAX_BYTES,
             request: None,
@@ -207,6 +211,11 @@ impl Route {
 
     pub(crate) const fn bearer(mut self) -> Self {
         self.auth = Auth::Bearer;
+        self
+    }
+
+    pub(crate) const fn metered(mut self) -> Self {
+        self.is_metered = true;
         self
     }
 
@@ -293,6 +302,11 @@ impl Route {
             ],
             Auth::Socket => &[],
         };
+        let quota: &[Code] = if self.is_metered {
+            &[transport::LIMIT_SERVER_KEY]
+        } else {
+            &[]
+        };
         let idempotency: &[Code] = match self.idempotency {
             IdempotencyRule::None => &[],
             IdempotencyRule::Optional => &[transport::IDEMPOTENCY_MALFORMED, codes::IDEMPOTENCY_MISMATCH],
@@ -318,7 +332,7 @@ impl Route {
         } else {
             &[]
         };
-        let mut all: Vec<Code> = [auth, idempotency, body, query, path, self.errors].concat();
+        let mut all: Vec<Code> = [auth, quota, idempotency, body, query, path, self.errors].concat();
         all.sort_by_key(|code| code.name);
         all.dedup();
         all

@@ -111,7 +111,7 @@ pub static ROUTES: &[Route] = &[
         GET,
         "/sdk/v1/sessions",
         "session.list",
-        Class::Refresh,
+        Class::Bulk,
         to!(session::session_list),
     )
     .says("Live sessions of the account.")
@@ -121,7 +121,7 @@ pub static ROUTES: &[Route] = &[
         GET,
         "/sdk/v1/devices",
         "device.list",
-        Class::Refresh,
+        Class::Bulk,
         to!(session::device_list),
     )
     .says("Devices of the account.")
@@ -173,6 +173,7 @@ pub static ROUTES: &[Route] = &[
         false,
         to!(server::session_verify),
     )
+    .metered()
     .says("Check a player's token.")
     .takes(of::<wire::Verify>(), ex::VERIFY)
     .gives(of::<wire::TokenStatus>(), ex::TOKEN_STATUS)
@@ -183,6 +184,7 @@ pub static ROUTES: &[Route] = &[
         false,
         to!(server::session_verify_batch),
     )
+    .metered()
     .says("Check up to 500 tokens; answers in their order.")
     .takes_up_to(of::<wire::VerifyBatch>(), ex::VERIFY_BATCH, 256 << 10)
     .gives(of::<wire::VerifyBatchAnswer>(), ex::VERIFY_BATCH_ANSWER)
@@ -209,6 +211,9 @@ pub static ROUTES: &[Route] = &[
     .says("Drain and stop."),
     Route::admin(GET, "/admin/v1/config", "config.show", to!(ops::config_show))
         .says("Settings in force with their origin; secrets masked."),
+    Route::admin(GET, "/admin/v1/admission", "admission.show", to!(ops::admission_show))
+        .says("Who asks, who is let in, who is refused and why.")
+        .gives(of::<wire::AdmissionView>(), ex::ADMISSION),
     Route::admin(GET, "/admin/v1/store/stats", "store.stats", to!(ops::store_stats))
         .says("Sizes and rates of the store."),
     Route::admin(POST, "/admin/v1/store/verify", "store.verify", to!(ops::store_verify))

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::admission::pace::Pace;
+
 /// Our header with the request id alone.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// W3C trace context.
@@ -49,11 +51,13 @@ impl RequestId {
     }
 }
 
-/// Makes the request ids of one connection: 64 random bits of its own, and a mixed counter.
+/// Makes the request ids of one connection: 64 random bits of its own, and a mixed counter. What a connection is
+/// known by has its memory of refusals with it.
 #[derive(Debug)]
 pub struct RequestIds {
     connection: u64,
     next: AtomicU64,
+    pub(crate) pace: Pace,
 }
 
 impl RequestIds {
@@ -64,6 +68,7 @@ impl RequestIds {
         RequestIds {
             connection: u64::from_be_bytes(half(&seed, 0)),
             next: counter,
+            pace: Pace::default(),
         }
     }
 
@@ -73,6 +78,11 @@ impl RequestIds {
             .get(TRACEPARENT)
             .and_then(|value| parse_traceparent(value.as_bytes()))
             .unwrap_or_else(|| self.next())
+    }
+
+    /// A number that stands for the connection.
+    pub(crate) fn connection(&self) -> u64 {
+        self.connection
     }
 
     /// The next id of ours; never all zero.

@@ -20,6 +20,7 @@ pub mod identity;
 pub mod ids;
 pub mod import;
 pub mod key;
+mod known;
 mod mirrors;
 mod nonce;
 mod normalise;

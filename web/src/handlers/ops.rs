@@ -65,6 +65,7 @@ pub async fn startupz(exchange: Exchange) -> Result<Answer, Error> {
 /// `platform.metrics`
 pub async fn metrics(exchange: Exchange) -> Result<Answer, Error> {
     let app = &exchange.app;
+    app.admission.refresh_gauges();
     app.metrics
         .in_flight
         .set(i64::try_from(app.admission.in_flight()).unwrap_or(i64::MAX));
@@ -98,6 +99,11 @@ pub async fn platform_status(exchange: Exchange) -> Result<Answer, Error> {
 /// `platform.stop`
 pub async fn platform_stop(exchange: Exchange) -> Result<Answer, Error> {
     Answer::ok(&exchange.app.host.platform_stop().await?)
+}
+
+/// `admission.show`
+pub async fn admission_show(exchange: Exchange) -> Result<Answer, Error> {
+    Answer::ok(&exchange.app.admission.view(exchange.now_at()))
 }
 
 /// `config.show`

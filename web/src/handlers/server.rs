@@ -22,6 +22,7 @@ pub async fn session_verify(exchange: Exchange) -> Result<Answer, Error> {
 /// `session.verify_batch`: 503 only when every item is unknown.
 pub async fn session_verify_batch(exchange: Exchange) -> Result<Answer, Error> {
     let ask: wire::VerifyBatch = exchange.json()?;
+    exchange.charge_batch(ask.tokens.len());
     let verified = exchange.platform().session_verify_batch(&exchange.call, &ask.tokens)?;
     for (token, answer) in ask.tokens.iter().zip(&verified) {
         exchange.sample(token, answer);

@@ -5,6 +5,7 @@
 //! Types that hold a secret have no `Debug`, so that none can slip into a log.
 
 mod account;
+mod admission;
 mod auth_log;
 mod catalogue;
 mod id;
@@ -18,6 +19,7 @@ pub use account::{
     AccountExport, AccountSelector, AccountView, DeviceEntry, DeviceList, IdentityBind, IdentityKind, IdentityView,
     OwnAccount, OwnIdentity, PasswordChange, PlayerView,
 };
+pub use admission::{AdmissionClass, AdmissionRefused, AdmissionTenant, AdmissionView};
 pub use auth_log::{AuthLogQuery, AuthLogRecord, AuthLogRecords, LearntFrom};
 pub use catalogue::{
     GameChange, GameCreate, GameList, GameSettings, GameStatus, GameView, KeyCreate, KeyList, KeyRotate, KeySecret,

@@ -157,3 +157,21 @@ fn the_layout_of_version_1_never_changes() {
 fn debug_output_of_a_ring_shows_ids_only() {
     assert_eq!(format!("{:?}", ring()), "[1, 2]");
 }
+
+#[test]
+fn a_token_says_game_and_account_without_a_proof() {
+    let claimed_of = |text: &str| claimed(text).map(|claimed| (claimed.game_id.0, claimed.account_id.0));
+    let access = ring().access_token(&sample()).unwrap();
+    let refresh = ring().refresh_token(&sample(), 5).unwrap();
+    assert_eq!(claimed_of(&access), Some((3, 1_000_001)));
+    assert_eq!(claimed_of(&refresh), Some((3, 1_000_001)));
+    for bad in [
+        "",
+        "sw1.",
+        &access[..20],
+        &access[4..],
+        "sw1.????????????????????????????",
+    ] {
+        assert_eq!(claimed_of(bad), None, "{bad}");
+    }
+}

@@ -1,0 +1,139 @@
+//! Admission: who is let in when more is asked for than can be done. Decided from the head of a request, before its body
+//! is read. See decisions/0801-admission.md.
+//!
+//! [`Class`]es have shares of the capacity, tenants have shares of a class, and accounts have a rank by the hour; a
+//! controller looks at a window of 100 ms and says how much passes. Under it lie caps on requests in flight, which hold
+//! whether the controller runs or not.
+
+mod class;
+mod controller;
+mod core;
+pub(crate) mod figures;
+pub(crate) mod hints;
+mod level;
+mod options;
+pub(crate) mod pace;
+mod quota;
+pub(crate) mod rank;
+pub(crate) mod refusal;
+mod share;
+mod signs;
+mod task;
+mod tenants;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use seawall_domain::ports::Clock;
+
+pub use class::Class;
+pub use controller::WINDOW_MS;
+pub use core::STALE_MS;
+pub use figures::{Figures, Reason};
+pub use options::{AdmissionOptions, ClassOptions, Mode};
+pub use refusal::Shed;
+pub use tenants::{TENANTS_MAX, Tenant};
+
+use crate::host::Host;
+use crate::wire;
+use core::Core;
+pub(crate) use core::{Knock, Permit};
+use rank::Subject;
+use task::Running;
+
+/// Admission of one application.
+#[derive(Debug)]
+pub struct Admission {
+    core: Arc<Core>,
+    running: Running,
+}
+
+impl Admission {
+    /// Room for `in_flight_max` requests; ranks are drawn with `rank_key`, which nobody outside may know.
+    #[must_use]
+    pub fn new(options: AdmissionOptions, in_flight_max: usize, rank_key: [u8; 32], figures: Arc<Figures>) -> Self {
+        Admission {
+            core: Arc::new(Core::new(options, in_flight_max, rank_key, figures)),
+            running: Running::default(),
+        }
+    }
+
+    /// Requests in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.core.in_flight()
+    }
+
+    /// Brings the gauges up to date that are read only when somebody looks.
+    pub fn refresh_gauges(&self) {
+        let held = i64::try_from(self.core.held.count()).unwrap_or(i64::MAX);
+        self.core.figures.held.set(held);
+    }
+
+    /// Other options from now on.
+    pub fn set_options(&self, options: AdmissionOptions) {
+        self.core.options.store(Arc::new(options));
+    }
+
+    /// Begins to look at windows on the current runtime, until [`Admission::stop`] or the end of this; once is enough.
+    /// Without it the caps in flight stand alone.
+    pub fn start(&self, host: Arc<dyn Host>, clock: Arc<dyn Clock>) {
+        self.running.start(&self.core, host, clock);
+    }
+
+    /// Ends it; the caps in flight stand alone from now on.
+    pub fn stop(&self) {
+        self.running.stop(&self.core);
+    }
+
+    /// What an operator sees.
+    #[must_use]
+    pub fn view(&self, server_time_at: u64) -> wire::AdmissionView {
+        view::view(&self.core, server_time_at)
+    }
+
+    /// Microseconds on the scale of [`Knock::now_us`].
+    pub(crate) fn us(&self, at: Instant) -> u64 {
+        self.core.us(at)
+    }
+
+    /// Lets a request in or not; [`Class::Vital`] always. `subject` is asked only when somebody must stay out.
+    pub(crate) fn admit<'s>(&self, knock: &Knock, subject: impl FnOnce() -> Subject<'s>) -> Result<Permit<'_>, Shed> {
+        self.core.admit(knock, subject)
+    }
+
+    /// Charges token checks to the quota of a proven key.
+    pub(crate) fn charge_quota(&self, place: usize, per_second: u32, checks: u64) {
+        let now_us = self.core.us(Instant::now());
+        self.core.tenants.at(place).quota.charge(now_us, per_second, checks);
+    }
+
+    /// Charges work that was known only after the body was read.
+    pub(crate) fn charge(&self, class: Class, place: usize, units: u64) {
+        self.core.charge(class, place, units);
+    }
+
+    /// A refusal for a caller whose deadline passed before work began.
+    pub(crate) fn too_late(&self, class: Class) -> Shed {
+        let reason = Reason::Deadline;
+        self.core.figures.class(class).shed(reason, false);
+        Shed {
+            reason,
+            retry_after_ms: self.core.retry_base_ms(class),
+        }
+    }
+
+    /// Texts of refusals.
+    pub(crate) fn prepared(&self) -> &refusal::Prepared {
+        &self.core.prepared
+    }
+
+    /// Room to hold one more refusal back.
+    pub(crate) fn hold_one(&self) -> Option<pace::HeldOne<'_>> {
+        self.core.held.one(self.core.options.load().held_refusals_max)
+    }
+}
