@@ -61,7 +61,7 @@ impl HashMemory {
         self.is_used
     }
 
-    /// Overwrites all of it with zeros; takes a tenth of the time of a hash.
+    /// Overwrites all of it with zeros; takes about a fiftieth of the time of a hash.
     pub fn wipe(&mut self) {
         self.blocks.fill(Block::new());
         self.is_used = false;
