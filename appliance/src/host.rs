@@ -20,6 +20,7 @@ use crate::hash_pool::HashThreads;
 use crate::heartbeat::Heartbeat;
 use crate::memory::MemoryPlan;
 use crate::metrics::ProcessFigures;
+use crate::pressure::Pressure;
 use crate::startup::{Phase, Progress};
 use crate::tasks::Tasks;
 
@@ -50,6 +51,7 @@ pub struct ProcessHost {
     memory: MemoryPlan,
     disk: Arc<DiskWatch>,
     heartbeat: Heartbeat,
+    pressure: Arc<Pressure>,
     progress: Arc<Progress>,
     /// Answer of `config.show`; swapped at reload.
     settings: ArcSwap<Value>,
@@ -70,6 +72,12 @@ impl ProcessHost {
             backups: Arc::clone(&parts.backups),
             memory: parts.memory.clone(),
             disk: Arc::clone(&parts.disk),
+            pressure: Arc::new(Pressure::new(
+                heartbeat.clone(),
+                parts.store.clone(),
+                Arc::clone(&parts.hash),
+                parts.memory.total_bytes(),
+            )),
             heartbeat,
             progress,
             settings: ArcSwap::from_pointee(settings),
@@ -78,6 +86,12 @@ impl ProcessHost {
             serving: Arc::default(),
             stop: watch::Sender::new(false),
         }
+    }
+
+    /// How hard it is pressed; somebody has to look from time to time.
+    #[must_use]
+    pub fn pressure_seen(&self) -> &Arc<Pressure> {
+        &self.pressure
     }
 
     /// From now on this process serves.
@@ -246,6 +260,16 @@ impl Host for ProcessHost {
 
     fn startup(&self) -> Startup {
         self.progress.startup()
+    }
+
+    fn pressure(&self) -> seawall_web::Pressure {
+        let ms = |figure: u64| figure as f64;
+        seawall_web::Pressure {
+            loop_lag_ms_mean: ms(self.pressure.loop_lag_ms_mean()),
+            commit_wait_ms: ms(self.pressure.commit_wait_ms()),
+            hash_wait_ms: ms(self.pressure.hash_wait_ms()),
+            memory_is_tight: self.pressure.memory_is_tight(),
+        }
     }
 
     fn version(&self) -> Version {

@@ -3,6 +3,7 @@
 //! done with every request; the store's figures are dear to read and are looked at in between.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -10,10 +11,14 @@ use seawall_storage::Store;
 
 use crate::hash_pool::HashThreads;
 use crate::heartbeat::Heartbeat;
+use crate::metrics::ProcessFigures;
 use crate::recent::RecentMean;
 
 /// How often [`Pressure::look`] is to be called.
 pub const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Resident memory beyond so many times the plan is too much: buffers of busy connections are in no plan.
+const MEMORY_TIGHT_TIMES: u64 = 2;
 
 /// The figures.
 pub struct Pressure {
@@ -22,6 +27,8 @@ pub struct Pressure {
     hash: Arc<HashThreads>,
     begun: Instant,
     commits: Mutex<Commits>,
+    planned_bytes: u64,
+    memory_is_tight: AtomicBool,
 }
 
 /// What was seen of the commit queue.
@@ -52,9 +59,10 @@ impl Commits {
 }
 
 impl Pressure {
-    /// The figures of these parts. [`Pressure::commit_wait_ms`] stays 0 until somebody looks.
+    /// The figures of these parts, and of a process planned with so much memory. What needs a look stays 0 until somebody
+    /// looks.
     #[must_use]
-    pub fn new(heartbeat: Heartbeat, store: Store, hash: Arc<HashThreads>) -> Self {
+    pub fn new(heartbeat: Heartbeat, store: Store, hash: Arc<HashThreads>, planned_bytes: u64) -> Self {
         let begun = Instant::now();
         Self {
             heartbeat,
@@ -66,6 +74,8 @@ impl Pressure {
                 moved_at: begun,
                 waits_us: RecentMean::new(millis(LOOK_EVERY)),
             }),
+            planned_bytes,
+            memory_is_tight: AtomicBool::new(false),
         }
     }
 
@@ -79,6 +89,15 @@ impl Pressure {
             (waits.sum, waits.count()),
             stats.queue_length,
         );
+        let resident_bytes = ProcessFigures::read().resident_bytes;
+        let is_tight = resident_bytes > self.planned_bytes.saturating_mul(MEMORY_TIGHT_TIMES);
+        self.memory_is_tight.store(is_tight, Ordering::Relaxed);
+    }
+
+    /// Whether the process takes more than twice the memory it was planned with.
+    #[must_use]
+    pub fn memory_is_tight(&self) -> bool {
+        self.memory_is_tight.load(Ordering::Relaxed)
     }
 
     /// Mean lateness of the network runtime in the last 100 to 200 ms, in milliseconds; of a runtime that stands still, how

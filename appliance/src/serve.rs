@@ -22,6 +22,7 @@ use crate::data_dir::DataDir;
 use crate::entropy::OsEntropy;
 use crate::heartbeat::Heartbeat;
 use crate::host::{ProcessHost, Serving};
+use crate::pressure::LOOK_EVERY;
 use crate::service_manager::InheritedSockets;
 use crate::settings::config::{DrainTimes, HostConfig};
 use crate::settings::registry::Reload as Effect;
@@ -136,6 +137,8 @@ pub struct Running {
     pub parts: Parts,
     /// The process as the HTTP layer sees it.
     pub host: Arc<ProcessHost>,
+    /// The application behind the listeners.
+    pub app: App,
     /// The listeners.
     pub server: Server,
     /// Where the certificates come from.
@@ -164,11 +167,14 @@ impl Running {
         let host = ProcessHost::new(&parts, heartbeat.clone(), progress, document::show(&settings));
         let host = Arc::new(host);
         let app: App = parts.app(&config, Arc::clone(&host) as _, &heartbeat);
-        let server = Server::start(bound, app)
+        let server = Server::start(bound, app.clone())
             .map_err(|error| Failure::Failed(format!("the listeners cannot be started: {error}")))?;
+        app.start_admission();
         drop(starting);
         note_start(&parts, now_at);
-        let tasks = Tasks::start(task_list(&parts, &config, &certificates, &heartbeat));
+        let mut list = task_list(&parts, &config, &certificates, &heartbeat);
+        list.push(pressure_task(&host));
+        let tasks = Tasks::start(list);
         let listening = server
             .local_addresses()
             .iter()
@@ -181,6 +187,7 @@ impl Running {
         Ok(Self {
             parts,
             host,
+            app,
             server,
             certificates,
             settings,
@@ -224,6 +231,7 @@ impl Running {
             .collect();
         tracing::info!(?needs_restart, "settings reloaded");
         self.drain = config.drain;
+        self.app.set_admission(config.limits.admission.clone());
         self.host.set_settings(document::show(&settings));
         self.settings = settings;
     }
@@ -392,6 +400,23 @@ fn task_list(parts: &Parts, config: &HostConfig, certificates: &Arc<Certificates
     ]);
     tasks.extend(service_manager::watchdog(heartbeat.clone(), parts.store.clone()));
     tasks
+}
+
+/// Looks at what tells overload and is dear to read, off the network threads.
+fn pressure_task(host: &ProcessHost) -> Task {
+    let pressure = Arc::clone(host.pressure_seen());
+    let look = move || -> Round {
+        let pressure = Arc::clone(&pressure);
+        Box::pin(async move {
+            let looked = tokio::task::spawn_blocking(move || pressure.look()).await;
+            looked.map_err(|error| error.to_string())
+        })
+    };
+    Task {
+        name: "pressure",
+        interval: LOOK_EVERY,
+        round: Box::new(look),
+    }
 }
 
 fn backup_tasks(parts: &Parts, config: &HostConfig) -> Vec<Task> {

@@ -2,6 +2,7 @@
 //! [`super::config::HostConfig`].
 
 pub mod abuse;
+pub mod admission;
 pub mod backup;
 pub mod disk;
 pub mod hash;
@@ -239,6 +240,28 @@ pub const SETTINGS: &[Setting] = &[
     hash::PERMITTED_WAIT_MS,
     hash::CREDENTIAL_CACHE_MINUTES,
     hash::CREDENTIAL_CACHE_ENTRIES,
+    admission::MODE,
+    admission::VERIFY_SHARE,
+    admission::VERIFY_COST,
+    admission::VERIFY_DEADLINE,
+    admission::REFRESH_SHARE,
+    admission::REFRESH_COST,
+    admission::REFRESH_DEADLINE,
+    admission::LOGIN_SHARE,
+    admission::LOGIN_COST,
+    admission::LOGIN_DEADLINE,
+    admission::REGISTER_SHARE,
+    admission::REGISTER_COST,
+    admission::REGISTER_DEADLINE,
+    admission::BULK_SHARE,
+    admission::BULK_COST,
+    admission::BULK_DEADLINE,
+    admission::LAG_TARGET_MS,
+    admission::COMMIT_WAIT_MAX_MS,
+    admission::HASH_WAIT_MAX_MS,
+    admission::FLOOR,
+    admission::KEY_QUOTA,
+    admission::HELD_REFUSALS_MAX,
     abuse::ENABLED,
     abuse::IPV4_RATE,
     abuse::IPV4_BURST,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use seawall_domain::{AbuseOptions, CredentialCacheOptions};
 use seawall_web::{Limits, OwnLimits};
 
-use super::catalogue::{abuse, backup, disk, hash, limits};
+use super::catalogue::{abuse, admission, backup, disk, hash, limits};
 use super::{Entry, Origin, Problem, Settings, catalogue as keys};
 use crate::backup::prune::Keep;
 use crate::backup::service::BackupConfig;
@@ -310,6 +310,7 @@ fn transport_limits(settings: &Settings, problems: &mut Vec<Problem>) -> Limits 
         connections_max: size(&limits::CONNECTIONS_MAX),
         connections_per_address_max: size(&limits::CONNECTIONS_PER_ADDRESS),
         in_flight_max: size(&limits::IN_FLIGHT_MAX),
+        admission: admission::options(settings),
         ..Limits::default()
     };
     if found.body_ms > found.total_ms {
