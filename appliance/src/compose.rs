@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 
-use seawall_domain::{AbuseOptions, HashCost, Mirrors, Platform, PlatformOptions, tables};
+use seawall_domain::{AbuseOptions, HashCost, Mirrors, Platform, PlatformOptions, WaitingRoomOptions, tables};
 use seawall_storage::{JournalLimits, KeyRing, OpenOptions, Store};
 use seawall_web::{App, AppOptions, Host, HttpMetrics};
 
@@ -81,6 +81,7 @@ impl Parts {
             hash_pool: Arc::clone(&hash) as _,
             hash_cost: HashCost::default(),
             abuse: AbuseOptions::default(),
+            waiting_room: WaitingRoomOptions::default(),
         });
         let platform = platform.map_err(|error| Failure::Failed(format!("the platform cannot be opened: {error}")))?;
         deletions::reapply(&dir, &platform).map_err(Failure::Failed)?;
