@@ -24,7 +24,7 @@ pub(crate) const REALM_LIST: &str =
     r#"{"realms":[{"realm_id":"1","name":"default","guests_allowed":true,"created_at":1767225600000}]}"#;
 pub(crate) const REALM_CREATE: &str = r#"{"name":"europe","guests_allowed":false}"#;
 pub(crate) const REALM_UPDATE: &str = r#"{"guests_allowed":true}"#;
-pub(crate) const GAME: &str = r#"{"game_id":"1","realm_id":"1","name":"Sea of Stars","settings":{"status":"open","session_policy":"replace","access_token_ms":86400000,"refresh_token_ms":7776000000,"refresh_grace_ms":30000,"cors_origins":["https://play.example"]},"created_at":1767225600000}"#;
+pub(crate) const GAME: &str = r#"{"game_id":"1","realm_id":"1","name":"Sea of Stars","settings":{"status":"open","session_policy":"replace","access_token_ms":86400000,"refresh_token_ms":7776000000,"refresh_grace_ms":30000,"cors_origins":["https://play.example"],"unknown_policy":"status_503","unknown_hold_ms":2000,"mac_only":false,"reconnect_spread_ms":0},"created_at":1767225600000}"#;
 pub(crate) const GAME_LIST: &str = r#"{"games":[]}"#;
 pub(crate) const GAME_CREATE: &str = r#"{"realm_id":"1","name":"Sea of Stars","settings":{"session_policy":"both"}}"#;
 pub(crate) const GAME_CHANGE: &str = r#"{"status":"maintenance","device_limit":null}"#;

@@ -176,6 +176,8 @@ pub struct AbuseLimits {
     failed_address: Meter,
     failed_device: Meter,
     failed_account: Meter,
+    /// When a wrong password was last counted: long after it nothing needs to be looked up about them.
+    failed_at_ms: AtomicU64,
     tally: Tally,
 }
 
@@ -198,6 +200,7 @@ impl AbuseLimits {
             failed_address: Meter::new(options.failed_address, 8),
             failed_device: Meter::new(options.failed_device, 9),
             failed_account: Meter::new(options.failed_account, 10),
+            failed_at_ms: AtomicU64::new(0),
             tally: Tally::default(),
         }
     }
@@ -285,6 +288,7 @@ impl AbuseLimits {
             return;
         }
         self.tally.failures.fetch_add(1, Ordering::Relaxed);
+        self.failed_at_ms.store(now_ms, Ordering::Relaxed);
         let ids = [
             (&self.failed_device, attempt.device.map(u128::from_be_bytes)),
             (&self.failed_account, attempt.account),
@@ -341,7 +345,12 @@ impl AbuseLimits {
         wait_ms.map(|wait_ms| over(meter, dimension, wait_ms))
     }
 
+    /// Looks at wrong passwords.
     fn peek(&self, meter: &Meter, dimension: Dimension, id: u128, now_ms: u64) -> Option<Over> {
+        let since_ms = now_ms.abs_diff(self.failed_at_ms.load(Ordering::Relaxed));
+        if since_ms > meter.back_ms() {
+            return None;
+        }
         let wait_ms = meter.peek(&self.cells, &self.seeds, id, now_ms);
         wait_ms.map(|wait_ms| over(meter, dimension, wait_ms))
     }

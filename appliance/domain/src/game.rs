@@ -10,7 +10,10 @@ mod realms;
 #[cfg(test)]
 mod tests;
 
-pub use games::{ACCESS_TOKEN_MS, CORS_ORIGINS_MAX, DEVICE_LIMIT, GAMES_MAX, REFRESH_GRACE_MS, REFRESH_TOKEN_MS};
+pub use games::{
+    ACCESS_TOKEN_MS, CORS_ORIGINS_MAX, DEVICE_LIMIT, GAMES_MAX, RECONNECT_SPREAD_MS, REFRESH_GRACE_MS,
+    REFRESH_TOKEN_MS, UNKNOWN_HOLD_MS,
+};
 pub use packages::{CHANNEL_PARAM_MAX_BYTES, CHANNEL_PARAMS_MAX, CHANNEL_PARAMS_MAX_BYTES, PACKAGES_MAX, PLATFORMS};
 pub use realms::REALMS_MAX;
 pub(crate) use realms::small_id;
@@ -50,6 +53,20 @@ pub enum GameStatus {
     Maintenance,
 }
 
+/// What a game's servers get when nobody knows whether a token is good. Never "invalid".
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownPolicy {
+    /// 503 with a time, at once.
+    #[default]
+    #[serde(rename = "status_503")]
+    Status503,
+    /// The answer waits for certainty, up to `unknown_hold_ms`, then 503.
+    Hold,
+    /// The connection is closed without an answer, for servers that take any answer for "invalid".
+    Drop,
+}
+
 /// A game's settings, all with defaults.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct GameSettings {
@@ -67,6 +84,15 @@ pub struct GameSettings {
     pub refresh_grace_ms: u64,
     /// Browser origins allowed by CORS, exact, at most 32; `*` for any.
     pub cors_origins: Vec<String>,
+    /// Default `status_503`.
+    pub unknown_policy: UnknownPolicy,
+    /// How long an answer of policy `hold` waits: 0 to 10,000 ms, default 2,000.
+    pub unknown_hold_ms: u64,
+    /// Answer a token whose MAC and end are good as valid, with `assurance: mac_only`, while revocations cannot be
+    /// read. Default false.
+    pub mac_only: bool,
+    /// Over which time clients spread their first call after an update: 0 to 600,000 ms, default 0.
+    pub reconnect_spread_ms: u64,
 }
 
 impl Default for GameSettings {
@@ -79,6 +105,10 @@ impl Default for GameSettings {
             refresh_token_ms: 90 * 24 * 3_600_000,
             refresh_grace_ms: 30_000,
             cors_origins: Vec::new(),
+            unknown_policy: UnknownPolicy::default(),
+            unknown_hold_ms: 2_000,
+            mac_only: false,
+            reconnect_spread_ms: 0,
         }
     }
 }
@@ -100,6 +130,14 @@ pub struct GameChange {
     pub refresh_grace_ms: Option<u64>,
     /// See [`GameSettings`].
     pub cors_origins: Option<Vec<String>>,
+    /// See [`GameSettings`].
+    pub unknown_policy: Option<UnknownPolicy>,
+    /// See [`GameSettings`].
+    pub unknown_hold_ms: Option<u64>,
+    /// See [`GameSettings`].
+    pub mac_only: Option<bool>,
+    /// See [`GameSettings`].
+    pub reconnect_spread_ms: Option<u64>,
 }
 
 /// A game.

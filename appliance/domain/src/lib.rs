@@ -40,6 +40,7 @@ pub mod tables;
 pub mod testing;
 pub mod token;
 pub mod verify;
+pub mod waiting_room;
 
 pub use abuse::AbuseOptions;
 pub use call::{Call, Caller, ClientAddress, Idempotency, LearntFrom};
@@ -50,3 +51,4 @@ pub use ids::{AccountId, GameId, KeyId, PackageId, PlayerId, RealmId, SessionId,
 pub use mirrors::Mirrors;
 pub use password::HashCost;
 pub use platform::{Counters, Platform, PlatformOptions};
+pub use waiting_room::WaitingRoomOptions;

@@ -79,8 +79,8 @@ impl Mirrors {
             })
     }
 
-    /// Fills the mirrors from a snapshot. Nothing may be written meanwhile.
-    pub(crate) fn load(&self, view: &View<'_>, now_at: UnixMs) -> Result<(), ReadError> {
+    /// Fills the catalogue from a snapshot. Nothing may be written meanwhile.
+    pub(crate) fn load_catalogue(&self, view: &View<'_>) -> Result<(), ReadError> {
         let mut catalogue = Catalogue::default();
         each(view, &REALMS, |id, row| catalogue.set_realm(id, Some(&row)))?;
         each(view, &GAMES, |id, row| catalogue.set_game(id, Some(&row)))?;
@@ -88,6 +88,12 @@ impl Mirrors {
         each(view, &KEYS, |id, row| catalogue.set_key(id, Some(&row)))?;
         each(view, &MAC_KEYS, |id, row| catalogue.set_mac_key(id, Some(&row)))?;
         self.set.catalogue.store(Arc::new(catalogue));
+        Ok(())
+    }
+
+    /// Fills the mirrors from a snapshot. Nothing may be written meanwhile.
+    pub(crate) fn load(&self, view: &View<'_>, now_at: UnixMs) -> Result<(), ReadError> {
+        self.load_catalogue(view)?;
         let revocations = self.revocations();
         each(view, &SESSION_REVOCATIONS, |id, row| {
             if !fault::is_on(fault::Switch::DropRevocations) {

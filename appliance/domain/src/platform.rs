@@ -21,6 +21,7 @@ use crate::mirrors::Mirrors;
 use crate::nonce::{NONCES_MAX, NonceMemory};
 use crate::password::HashCost;
 use crate::ports::{AuthLog, Clock, Entropy, HashPool};
+use crate::waiting_room::{WaitingRoom, WaitingRoomOptions};
 
 /// How long a read may wait for the reader pool.
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(2);
@@ -51,6 +52,8 @@ pub struct PlatformOptions {
     pub credential_cache: CredentialCacheOptions,
     /// Limits against abuse.
     pub abuse: AbuseOptions,
+    /// The waiting room for logins.
+    pub waiting_room: WaitingRoomOptions,
 }
 
 /// Figures of the domain, for metrics.
@@ -123,6 +126,7 @@ pub(crate) struct Inner {
     pub(crate) nonces: NonceMemory,
     pub(crate) abuse: AbuseLimits,
     pub(crate) challenges: Challenges,
+    pub(crate) waiting_room: WaitingRoom,
     pub(crate) asks_for_challenges: AtomicBool,
     pub(crate) tally: Tally,
     ready: AtomicBool,
@@ -144,7 +148,6 @@ impl Platform {
         let platform = Self::open_unready(options);
         platform.start()?;
         platform.load()?;
-        platform.inner.ready.store(true, Ordering::Release);
         Ok(platform)
     }
 
@@ -161,11 +164,13 @@ impl Platform {
             hash_cost,
             credential_cache,
             abuse,
+            waiting_room,
         } = options;
         let lookup = LookupKeys::derive(&keys);
         let credential_cache = CredentialCache::new(credential_cache, drawn_key(&*entropy));
         let nonces = NonceMemory::new(NONCES_MAX);
         let challenges = Challenges::new(keys.derive("challenge"), abuse.challenge);
+        let waiting_room = WaitingRoom::new(keys.derive("waiting room"), waiting_room, clock.now_at());
         let mut seeds = [0; SEED_BYTES];
         entropy.fill(&mut seeds);
         let abuse = AbuseLimits::new(&abuse, &seeds);
@@ -184,6 +189,7 @@ impl Platform {
                 nonces,
                 abuse,
                 challenges,
+                waiting_room,
                 asks_for_challenges: AtomicBool::new(false),
                 tally,
                 ready,
@@ -191,12 +197,12 @@ impl Platform {
         }
     }
 
-    fn load(&self) -> Result<(), Error> {
+    /// Loads the mirrors; the platform is ready then.
+    pub(crate) fn load(&self) -> Result<(), Error> {
         let now_at = self.now_at();
-        self.inner
-            .store
-            .read(|view| self.inner.mirrors.load(view, now_at))
-            .map_err(Error::from)
+        self.inner.store.read(|view| self.inner.mirrors.load(view, now_at))?;
+        self.inner.ready.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Whether the revocations are loaded, so that verify can answer.

@@ -19,7 +19,7 @@ use crate::password::HashCost;
 use crate::ports::{AuthLog, Clock, Entropy, HashAsk, HashMemory, HashOutcome, HashPool, LogFuture};
 use crate::session::{Credential, LoggedIn, LoginOutcome, SessionCreate};
 use crate::tables::TABLES;
-use crate::{AbuseOptions, CredentialCacheOptions, Mirrors, Platform, PlatformOptions};
+use crate::{AbuseOptions, CredentialCacheOptions, Mirrors, Platform, PlatformOptions, WaitingRoomOptions};
 
 /// Where every world's clock begins.
 pub const START_AT: UnixMs = 1_700_000_000_000;
@@ -271,6 +271,7 @@ impl World {
             hash_cost: CHEAP,
             credential_cache: CredentialCacheOptions::default(),
             abuse,
+            waiting_room: WaitingRoomOptions::default(),
         })?;
         let call = operator();
         let (game_id, package_id, key) = match block_on(platform.game_list(&call))?.first() {
@@ -305,7 +306,28 @@ impl World {
             hash_cost: CHEAP,
             credential_cache: CredentialCacheOptions::default(),
             abuse: AbuseOptions::off(),
+            waiting_room: WaitingRoomOptions::default(),
         }
+    }
+
+    /// Puts a platform over the same store in place of the world's as it is in the middle of a start: the catalogue is
+    /// loaded, the revocations are not.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn load_half(&mut self) -> Result<(), Error> {
+        let mirrors = Mirrors::default();
+        self.store.read(|view| mirrors.load_catalogue(view))?;
+        self.platform = Platform::open_unready(self.options(mirrors));
+        Ok(())
+    }
+
+    /// Ends what [`World::load_half`] began.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn load_rest(&self) -> Result<(), Error> {
+        self.platform.load()
     }
 
     /// A clock for [`World::over`].

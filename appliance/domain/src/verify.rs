@@ -2,6 +2,7 @@
 //! `Unknown` to `Invalid` exists, and `Invalid` can only be built from a proof.
 
 use crate::account::RestrictionView;
+use crate::game::UnknownPolicy;
 use crate::ids::{AccountId, GameId, PackageId, PlayerId, SessionId, UnixMs};
 use crate::proof::Proof;
 
@@ -106,5 +107,9 @@ pub enum Verified {
         code: &'static str,
         /// When to try again.
         retry_after_ms: u64,
+        /// What the game of the token wants then; the default when the game is not known.
+        policy: UnknownPolicy,
+        /// How long an answer may wait for certainty when the policy is to hold it, in milliseconds.
+        hold_ms: u64,
     },
 }

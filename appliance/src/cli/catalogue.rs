@@ -125,6 +125,14 @@ fn change(flags: &GameFlags) -> Result<wire::GameChange, Failure> {
         refresh_token_ms: flags.refresh_token_ms,
         refresh_grace_ms: flags.refresh_grace_ms,
         cors_origins: flags.cors_origins.clone(),
+        unknown_policy: flags.unknown_policy.as_deref().map(|word| match word {
+            "hold" => wire::UnknownPolicy::Hold,
+            "drop" => wire::UnknownPolicy::Drop,
+            _ => wire::UnknownPolicy::Status503,
+        }),
+        unknown_hold_ms: flags.unknown_hold_ms,
+        mac_only: flags.mac_only,
+        reconnect_spread_ms: flags.reconnect_spread_ms,
     })
 }
 
@@ -283,6 +291,16 @@ mod tests {
                 "game update 7 --status maintenance --session-policy both",
                 "POST /admin/v1/games/7",
                 json!({ "status": "maintenance", "session_policy": "both" }),
+            ),
+            (
+                "game update 7 --unknown-policy hold --unknown-hold-ms 3000",
+                "POST /admin/v1/games/7",
+                json!({ "unknown_policy": "hold", "unknown_hold_ms": 3_000 }),
+            ),
+            (
+                "game update 7 --unknown-policy status_503 --mac-only true --reconnect-spread-ms 60000",
+                "POST /admin/v1/games/7",
+                json!({ "unknown_policy": "status_503", "mac_only": true, "reconnect_spread_ms": 60_000 }),
             ),
             ("game show 7", "GET /admin/v1/games/7", Value::Null),
             ("game list", "GET /admin/v1/games", Value::Null),

@@ -165,6 +165,18 @@ pub struct GameFlags {
     /// Browser origin allowed by CORS; may be repeated; `*` for any
     #[arg(long = "cors-origin", value_name = "ORIGIN")]
     pub cors_origins: Option<Vec<String>>,
+    /// What its servers get when nobody knows whether a token is good: status_503, hold or drop
+    #[arg(long, value_parser = ["status_503", "hold", "drop"])]
+    pub unknown_policy: Option<String>,
+    /// How long an answer of policy hold waits for certainty, 0 to 10000 ms
+    #[arg(long, value_name = "MS")]
+    pub unknown_hold_ms: Option<u64>,
+    /// Answer good tokens as valid, with assurance mac_only, while revocations cannot be read
+    #[arg(long, value_name = "BOOL")]
+    pub mac_only: Option<bool>,
+    /// Over which time clients spread their first call after an update, 0 to 600000 ms
+    #[arg(long, value_name = "MS")]
+    pub reconnect_spread_ms: Option<u64>,
 }
 
 /// `seawall game …`

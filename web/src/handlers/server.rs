@@ -3,18 +3,19 @@
 use seawall_domain::verify::Verified;
 use seawall_domain::{Error, codes};
 
+use crate::doubt;
 use crate::exchange::{Answer, Exchange};
 use crate::wire;
 
 /// `session.verify`: unknown becomes 503, never invalid.
 pub async fn session_verify(exchange: Exchange) -> Result<Answer, Error> {
     let ask: wire::Verify = exchange.json()?;
-    let verified = exchange
-        .platform()
-        .session_verify(&exchange.call, &ask.token, ask.player_id.map(|id| id.0));
+    let verified = doubt::verify(&exchange, &ask).await;
     exchange.sample(&ask.token, &verified);
     match verified {
-        Verified::Unknown { code, retry_after_ms } => Err(unknown(code, retry_after_ms)),
+        Verified::Unknown {
+            code, retry_after_ms, ..
+        } => Err(unknown(code, retry_after_ms)),
         verified => Answer::ok(&wire::TokenStatus::from(verified)),
     }
 }
@@ -29,9 +30,9 @@ pub async fn session_verify_batch(exchange: Exchange) -> Result<Answer, Error> {
     }
     let is_unknown = |item: &Verified| matches!(item, Verified::Unknown { .. });
     match verified.first() {
-        Some(Verified::Unknown { code, retry_after_ms }) if verified.iter().all(is_unknown) => {
-            Err(unknown(code, *retry_after_ms))
-        }
+        Some(Verified::Unknown {
+            code, retry_after_ms, ..
+        }) if verified.iter().all(is_unknown) => Err(unknown(code, *retry_after_ms)),
         _ => Answer::ok(&wire::VerifyBatchAnswer {
             results: verified.into_iter().map(Into::into).collect(),
         }),

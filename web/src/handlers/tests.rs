@@ -124,6 +124,67 @@ fn bearer(login: &wire::LoggedIn) -> String {
     format!("Bearer {}", login.session.access_token)
 }
 
+/// An application whose platform has not loaded its revocations, over a game that wants `settings`, with a good token.
+async fn in_doubt(settings: Value) -> (Api, String) {
+    let mut api = Api::new();
+    let token = api.log_in("lin").await.session.access_token;
+    let game = api.world.game_id.to_string();
+    let _: wire::GameView = decoded(&api.ask("game.update", &[&game], &[], &settings).await);
+    api.world.load_half().unwrap();
+    api.app = app_over(&api.world, Limits::default());
+    (api, token)
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_doubt_an_answer_is_503_at_once_or_held() {
+    for (policy, hold_ms) in [("status_503", 4_000), ("hold", 4_000), ("drop", 4_000), ("hold", 0)] {
+        let (api, token) = in_doubt(json!({ "unknown_policy": policy, "unknown_hold_ms": hold_ms })).await;
+        let began = tokio::time::Instant::now();
+        let answer = api.ask("session.verify", &[], &[], &json!({ "token": token })).await;
+        let waited_ms = began.elapsed().as_millis() as u64;
+        assert_eq!(
+            (answer.status().as_u16(), code(&answer).as_str()),
+            (503, "platform.not_ready")
+        );
+        let expected_ms = if policy == "hold" { hold_ms } else { 0 };
+        assert!(
+            (expected_ms..expected_ms + 100).contains(&waited_ms),
+            "{policy}: {waited_ms}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_answer_goes_out_as_soon_as_it_is_known() {
+    let (api, token) = in_doubt(json!({ "unknown_policy": "hold", "unknown_hold_ms": 10_000 })).await;
+    let began = tokio::time::Instant::now();
+    let (status, ()) = tokio::join!(api.verify(&token), async {
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        api.world.load_rest().unwrap();
+    });
+    assert!(matches!(
+        status,
+        wire::TokenStatus::Valid {
+            assurance: wire::Assurance::Full,
+            ..
+        }
+    ));
+    assert!(began.elapsed().as_millis() < 3_200);
+}
+
+#[tokio::test]
+async fn a_game_may_take_the_mac_for_an_answer() {
+    let (api, token) = in_doubt(json!({ "mac_only": true })).await;
+    let status = api.verify(&token).await;
+    assert!(matches!(
+        status,
+        wire::TokenStatus::Valid {
+            assurance: wire::Assurance::MacOnly,
+            ..
+        }
+    ));
+}
+
 #[tokio::test]
 async fn a_player_registers_plays_and_leaves() {
     let api = Api::new();

@@ -85,6 +85,39 @@ mirror! {
     }
 }
 
+/// What a game's servers get when nobody knows whether a token is good. Never `invalid`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownPolicy {
+    /// 503 with a time, at once.
+    #[serde(rename = "status_503")]
+    Status503,
+    /// The answer waits for certainty, up to `unknown_hold_ms`, then 503.
+    Hold,
+    /// The connection is closed without an answer; as `status_503` where a listener cannot do that.
+    Drop,
+}
+
+impl From<game::UnknownPolicy> for UnknownPolicy {
+    fn from(policy: game::UnknownPolicy) -> Self {
+        match policy {
+            game::UnknownPolicy::Status503 => UnknownPolicy::Status503,
+            game::UnknownPolicy::Hold => UnknownPolicy::Hold,
+            game::UnknownPolicy::Drop => UnknownPolicy::Drop,
+        }
+    }
+}
+
+impl From<UnknownPolicy> for game::UnknownPolicy {
+    fn from(policy: UnknownPolicy) -> Self {
+        match policy {
+            UnknownPolicy::Status503 => game::UnknownPolicy::Status503,
+            UnknownPolicy::Hold => game::UnknownPolicy::Hold,
+            UnknownPolicy::Drop => game::UnknownPolicy::Drop,
+        }
+    }
+}
+
 /// A game's settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GameSettings {
@@ -103,6 +136,14 @@ pub struct GameSettings {
     pub refresh_grace_ms: u64,
     /// Browser origins allowed by CORS, exact; `*` for any.
     pub cors_origins: Vec<String>,
+    /// What its servers get when nobody knows whether a token is good.
+    pub unknown_policy: UnknownPolicy,
+    /// How long an answer of policy `hold` waits for certainty, milliseconds.
+    pub unknown_hold_ms: u64,
+    /// Whether good tokens are `valid` with assurance `mac_only` while revocations cannot be read.
+    pub mac_only: bool,
+    /// Over which time clients spread their first call after an update, milliseconds.
+    pub reconnect_spread_ms: u64,
 }
 
 /// A change of settings: only what is present changes.
@@ -131,6 +172,18 @@ pub struct GameChange {
     /// Exact browser origins, at most 32; `*` for any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors_origins: Option<Vec<String>>,
+    /// What servers get when nobody knows whether a token is good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_policy: Option<UnknownPolicy>,
+    /// 0 to 10,000 ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_hold_ms: Option<u64>,
+    /// Answer good tokens as valid while revocations cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac_only: Option<bool>,
+    /// 0 to 600,000 ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconnect_spread_ms: Option<u64>,
 }
 
 /// Tells `null` (remove) from an absent field (leave).
@@ -148,6 +201,10 @@ impl From<GameChange> for game::GameChange {
             refresh_token_ms: change.refresh_token_ms,
             refresh_grace_ms: change.refresh_grace_ms,
             cors_origins: change.cors_origins,
+            unknown_policy: change.unknown_policy.map(Into::into),
+            unknown_hold_ms: change.unknown_hold_ms,
+            mac_only: change.mac_only,
+            reconnect_spread_ms: change.reconnect_spread_ms,
         }
     }
 }
@@ -195,6 +252,10 @@ impl From<game::GameView> for GameView {
                 refresh_token_ms: settings.refresh_token_ms,
                 refresh_grace_ms: settings.refresh_grace_ms,
                 cors_origins: settings.cors_origins,
+                unknown_policy: settings.unknown_policy.into(),
+                unknown_hold_ms: settings.unknown_hold_ms,
+                mac_only: settings.mac_only,
+                reconnect_spread_ms: settings.reconnect_spread_ms,
             },
             created_at: view.created_at,
         }

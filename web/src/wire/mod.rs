@@ -24,6 +24,7 @@ pub use auth_log::{AuthLogQuery, AuthLogRecord, AuthLogRecords, LearntFrom};
 pub use catalogue::{
     GameChange, GameCreate, GameList, GameSettings, GameStatus, GameView, KeyCreate, KeyList, KeyRotate, KeySecret,
     KeyView, PackageCreate, PackageList, PackageView, RealmCreate, RealmList, RealmUpdate, RealmView, SessionPolicy,
+    UnknownPolicy,
 };
 pub use id::Id;
 pub use import::{

@@ -139,7 +139,9 @@ impl From<Verified> for TokenStatus {
             Verified::Invalid(proof) => TokenStatus::Invalid {
                 reason: proof.reason().into(),
             },
-            Verified::Unknown { code, retry_after_ms } => TokenStatus::Unknown {
+            Verified::Unknown {
+                code, retry_after_ms, ..
+            } => TokenStatus::Unknown {
                 code: code.to_owned(),
                 retry_after_ms,
             },

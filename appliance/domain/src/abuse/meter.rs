@@ -95,6 +95,11 @@ impl Meter {
         (ahead_us > self.tolerance_us).then(|| (ahead_us - self.tolerance_us).div_ceil(1_000))
     }
 
+    /// How long after its last event a key is sure to have all its burst again, in milliseconds.
+    pub(super) fn back_ms(&self) -> u64 {
+        (self.tolerance_us.saturating_add(self.interval_us)) / 1_000 + 1
+    }
+
     /// Bytes in use.
     pub(super) fn bytes(&self) -> usize {
         self.sketch.bytes()

@@ -20,6 +20,10 @@ pub const ACCESS_TOKEN_MS: RangeInclusive<u64> = 60_000..=7 * 86_400_000;
 pub const REFRESH_TOKEN_MS: RangeInclusive<u64> = 3_600_000..=400 * 86_400_000;
 /// How long a lost reply of a refresh may be asked for again, in milliseconds.
 pub const REFRESH_GRACE_MS: RangeInclusive<u64> = 0..=300_000;
+/// How long an answer may wait for certainty, in milliseconds.
+pub const UNKNOWN_HOLD_MS: RangeInclusive<u64> = 0..=10_000;
+/// Over which time clients spread their first call, in milliseconds.
+pub const RECONNECT_SPREAD_MS: RangeInclusive<u64> = 0..=600_000;
 /// Devices an account may use.
 pub const DEVICE_LIMIT: RangeInclusive<u32> = 1..=1_000;
 /// Most browser origins of a game.
@@ -152,6 +156,20 @@ pub(super) fn changed(mut settings: GameSettings, change: GameChange) -> Result<
         change.refresh_grace_ms,
         settings.refresh_grace_ms,
         REFRESH_GRACE_MS,
+    )?;
+    settings.unknown_policy = change.unknown_policy.unwrap_or(settings.unknown_policy);
+    settings.unknown_hold_ms = within(
+        "unknown_hold_ms",
+        change.unknown_hold_ms,
+        settings.unknown_hold_ms,
+        UNKNOWN_HOLD_MS,
+    )?;
+    settings.mac_only = change.mac_only.unwrap_or(settings.mac_only);
+    settings.reconnect_spread_ms = within(
+        "reconnect_spread_ms",
+        change.reconnect_spread_ms,
+        settings.reconnect_spread_ms,
+        RECONNECT_SPREAD_MS,
     )?;
     if let Some(origins) = change.cors_origins {
         if origins.len() > CORS_ORIGINS_MAX || !origins.iter().all(|origin| is_origin(origin)) {

@@ -61,6 +61,10 @@ fn a_game_begins_with_the_defaults_and_changes_what_is_named() {
     let change = GameChange {
         device_limit: Some(Some(3)),
         refresh_grace_ms: Some(0),
+        unknown_policy: Some(UnknownPolicy::Hold),
+        unknown_hold_ms: Some(10_000),
+        mac_only: Some(true),
+        reconnect_spread_ms: Some(600_000),
         ..GameChange::default()
     };
     let changed = block_on(world.platform.game_update(&operator(), world.game_id, change)).unwrap();
@@ -69,6 +73,10 @@ fn a_game_begins_with_the_defaults_and_changes_what_is_named() {
         GameSettings {
             device_limit: Some(3),
             refresh_grace_ms: 0,
+            unknown_policy: UnknownPolicy::Hold,
+            unknown_hold_ms: 10_000,
+            mac_only: true,
+            reconnect_spread_ms: 600_000,
             ..GameSettings::default()
         }
     );
@@ -123,6 +131,14 @@ fn settings_have_limits() {
         },
         GameChange {
             device_limit: Some(Some(1_001)),
+            ..none()
+        },
+        GameChange {
+            unknown_hold_ms: Some(10_001),
+            ..none()
+        },
+        GameChange {
+            reconnect_spread_ms: Some(600_001),
             ..none()
         },
         GameChange {

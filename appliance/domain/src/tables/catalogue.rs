@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use seawall_storage::{Class, Preset, Record, Table, TableDef, table};
+use seawall_storage::{Class, CodecError, Preset, Record, Table, TableDef, decode_body, table};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use crate::game::GameSettings;
+use crate::game::{GameSettings, GameStatus, SessionPolicy};
 use crate::ids::{GameId, KeyId, PackageId, RealmId, UnixMs};
 
 /// Realms by id.
@@ -161,7 +161,55 @@ impl Record for RealmRow {
     const VERSION: u8 = 1;
 }
 impl Record for GameRow {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, body: &[u8]) -> Result<Self, CodecError> {
+        match version {
+            1 => decode_body::<GameRow1>(body).map(Into::into),
+            _ => Err(CodecError::Version { version }),
+        }
+    }
+}
+
+/// Version 1: before answers of doubt and the spread of reconnects could be set.
+#[derive(Deserialize)]
+struct GameRow1 {
+    realm_id: RealmId,
+    name: String,
+    settings: GameSettings1,
+    created_at: UnixMs,
+}
+
+#[derive(Deserialize)]
+struct GameSettings1 {
+    status: GameStatus,
+    session_policy: SessionPolicy,
+    device_limit: Option<u32>,
+    access_token_ms: u64,
+    refresh_token_ms: u64,
+    refresh_grace_ms: u64,
+    cors_origins: Vec<String>,
+}
+
+impl From<GameRow1> for GameRow {
+    fn from(old: GameRow1) -> Self {
+        let settings = old.settings;
+        Self {
+            realm_id: old.realm_id,
+            name: old.name,
+            settings: GameSettings {
+                status: settings.status,
+                session_policy: settings.session_policy,
+                device_limit: settings.device_limit,
+                access_token_ms: settings.access_token_ms,
+                refresh_token_ms: settings.refresh_token_ms,
+                refresh_grace_ms: settings.refresh_grace_ms,
+                cors_origins: settings.cors_origins,
+                ..GameSettings::default()
+            },
+            created_at: old.created_at,
+        }
+    }
 }
 impl Record for PackageRow {
     const VERSION: u8 = 1;

@@ -158,6 +158,36 @@ fn an_end_s_hour_lies_after_it() {
 }
 
 #[test]
+fn a_game_of_version_1_keeps_its_settings_and_gets_the_new_defaults() {
+    // As released, with a device limit, maintenance and one origin set.
+    let mut old = vec![1, 1, 1, b'G', 1, 2, 1, 5];
+    old.extend([0xe0, 0xd4, 0x03, 0x80, 0xdd, 0xdb, 0x01, 0x00, 0x01, 1, b'*', 9]);
+    let row: super::catalogue::GameRow = seawall_storage::decode_record(&old).unwrap();
+    assert_eq!(
+        (row.realm_id, row.name.as_str(), row.created_at),
+        (crate::RealmId(1), "G", 9)
+    );
+    let expected = crate::game::GameSettings {
+        status: crate::game::GameStatus::Maintenance,
+        session_policy: crate::game::SessionPolicy::Both,
+        device_limit: Some(5),
+        access_token_ms: 60_000,
+        refresh_token_ms: 3_600_000,
+        refresh_grace_ms: 0,
+        cors_origins: vec!["*".into()],
+        ..crate::game::GameSettings::default()
+    };
+    assert_eq!(row.settings, expected);
+    let again = seawall_storage::encode_record(&row).unwrap();
+    assert_eq!(
+        seawall_storage::decode_record::<super::catalogue::GameRow>(&again),
+        Ok(row)
+    );
+    old[0] = 3;
+    assert!(seawall_storage::decode_record::<super::catalogue::GameRow>(&old).is_err());
+}
+
+#[test]
 fn leading_fields_are_read_without_the_rest() {
     let value = seawall_storage::encode_record(&samples::account()).unwrap();
     assert_eq!(leading::<(crate::RealmId, u64)>(&value), Ok((crate::RealmId(1), 12)));

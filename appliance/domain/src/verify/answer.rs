@@ -5,8 +5,8 @@ use crate::account::Action;
 use crate::call::{Call, Caller};
 use crate::codes::{ACCOUNT_DELETED, GAME_MAINTENANCE, NOT_READY};
 use crate::error::Error;
-use crate::game::GameStatus;
-use crate::ids::{PlayerId, UnixMs};
+use crate::game::{GameSettings, GameStatus, UnknownPolicy};
+use crate::ids::{GameId, PlayerId, UnixMs};
 use crate::normalise::field_error;
 use crate::platform::Platform;
 use crate::proof::Proof;
@@ -43,16 +43,39 @@ impl Platform {
     }
 
     fn verify_at(&self, call: &Call, token: &str, player_id: Option<PlayerId>, now_at: UnixMs) -> Verified {
-        // Without the revocations nothing is proven either way.
         if !self.ready() {
-            return Verified::Unknown {
-                code: NOT_READY.name,
-                retry_after_ms: NOT_READY_RETRY_MS,
-            };
+            return self.verify_in_doubt(call, token, player_id, now_at);
         }
         match self.judge(call, token, player_id, now_at) {
             Ok(claims) => self.admit(&claims, now_at),
             Err(proof) => Verified::Invalid(proof),
+        }
+    }
+
+    /// The answer while revocations are not loaded: nothing is proven either way, and nothing is said that would need a
+    /// proof. A game that allows it gets `valid` with `mac_only` for a token whose MAC, game, player and end are good;
+    /// everything else is unknown, as the game of an authentic token wants it told.
+    fn verify_in_doubt(&self, call: &Call, token: &str, player_id: Option<PlayerId>, now_at: UnixMs) -> Verified {
+        let catalogue = self.catalogue();
+        // A MAC that does not match proves nothing here: its key may not be loaded yet.
+        let claims = catalogue.mac_ring.read_access(token).ok();
+        let claims = claims.filter(|claims| allowed_games(call).is_none_or(|games| games.contains(&claims.game_id)));
+        let game = claims.as_ref().and_then(|claims| catalogue.games.get(&claims.game_id));
+        let (Some(claims), Some(game)) = (claims, game) else {
+            return unknown(None);
+        };
+        let speaks_against = now_at >= claims.expires_at
+            || player_id.is_some_and(|expected| expected != claims.player_id)
+            || self.proof_of_revocation(&claims).is_some();
+        if !game.settings.mac_only || speaks_against {
+            return unknown(Some(&game.settings));
+        }
+        match self.admit(&claims, now_at) {
+            Verified::Valid(token) => Verified::Valid(Box::new(ValidToken {
+                assurance: Assurance::MacOnly,
+                ..*token
+            })),
+            denied => denied,
         }
     }
 
@@ -63,11 +86,7 @@ impl Platform {
             .mac_ring
             .read_access(token)
             .map_err(Proof::of_decoding)?;
-        let allowed = match &call.caller {
-            Caller::Server { games, .. } => Some(&**games),
-            Caller::Client | Caller::Operator { .. } | Caller::Platform => None,
-        };
-        let proof = allowed
+        let proof = allowed_games(call)
             .and_then(|games| Proof::of_game(&claims, games))
             .or_else(|| Proof::of_expiry(&claims, now_at))
             .or_else(|| self.proof_of_revocation(&claims))
@@ -153,5 +172,22 @@ impl Platform {
                 .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         Ok(())
+    }
+}
+
+/// The games a server key may ask about; `None` for callers without such a limit.
+fn allowed_games(call: &Call) -> Option<&[GameId]> {
+    match &call.caller {
+        Caller::Server { games, .. } => Some(games),
+        Caller::Client | Caller::Operator { .. } | Caller::Platform => None,
+    }
+}
+
+fn unknown(settings: Option<&GameSettings>) -> Verified {
+    Verified::Unknown {
+        code: NOT_READY.name,
+        retry_after_ms: NOT_READY_RETRY_MS,
+        policy: settings.map_or(UnknownPolicy::default(), |settings| settings.unknown_policy),
+        hold_ms: settings.map_or(0, |settings| settings.unknown_hold_ms),
     }
 }

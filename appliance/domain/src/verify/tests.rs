@@ -3,7 +3,7 @@
 use super::*;
 use crate::account::{Action, Restrict, Subject};
 use crate::codes::*;
-use crate::game::{GameChange, GameStatus};
+use crate::game::{GameChange, GameStatus, UnknownPolicy};
 use crate::ids::RealmId;
 use crate::testing::{World, block_on, client, operator};
 use crate::{Call, Caller, Mirrors, Platform};
@@ -256,6 +256,123 @@ fn unready(world: &World) -> Platform {
     Platform::open_unready(world.options(Mirrors::default()))
 }
 
+fn set_doubt(world: &World, policy: UnknownPolicy, mac_only: bool) {
+    let change = GameChange {
+        unknown_policy: Some(policy),
+        unknown_hold_ms: Some(3_000),
+        mac_only: Some(mac_only),
+        ..GameChange::default()
+    };
+    world.set_game(change).unwrap();
+}
+
+#[test]
+fn in_doubt_every_game_is_told_as_it_wants() {
+    for policy in [UnknownPolicy::Status503, UnknownPolicy::Hold, UnknownPolicy::Drop] {
+        let mut world = world();
+        let login = world.register("alice").unwrap();
+        set_doubt(&world, policy, false);
+        world.load_half().unwrap();
+        let told = |answer: Verified| match answer {
+            Verified::Unknown { policy, hold_ms, .. } => (policy, hold_ms),
+            other => panic!("{other:?}"),
+        };
+        let token = &login.session.access_token;
+        assert_eq!(told(verify(&world, token)), (policy, 3_000));
+        // What is not known to be of this game gets the default.
+        let elsewhere = Call {
+            caller: Caller::Server {
+                key_id: world.key_id,
+                games: [GameId(99)].into(),
+            },
+            ..client()
+        };
+        assert_eq!(
+            told(world.platform.session_verify(&elsewhere, token, None)),
+            (UnknownPolicy::Status503, 0)
+        );
+        assert_eq!(told(verify(&world, "junk")), (UnknownPolicy::Status503, 0));
+        world.load_rest().unwrap();
+        assert!(matches!(verify(&world, token), Verified::Valid(token) if token.assurance == Assurance::Full));
+        assert_eq!(reason(&verify(&world, "junk")), Some(InvalidReason::Malformed));
+    }
+}
+
+#[test]
+fn mac_only_is_said_for_good_tokens_and_nothing_unknown_is_invalid() {
+    let mut world = world();
+    let replaced = world.register("alice").unwrap().session.access_token;
+    let login = world.log_in("alice").unwrap();
+    let token = login.session.access_token.clone();
+    set_doubt(&world, UnknownPolicy::Status503, true);
+    world.load_half().unwrap();
+    let assurance = |answer: &Verified| match answer {
+        Verified::Valid(token) => Some(token.assurance),
+        Verified::Unknown { .. } => None,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(assurance(&verify(&world, &token)), Some(Assurance::MacOnly));
+    // That it was replaced cannot be read: this is what the game allowed.
+    assert_eq!(assurance(&verify(&world, &replaced)), Some(Assurance::MacOnly));
+    let ask = |call: &Call, token: &str, player| assurance(&world.platform.session_verify(call, token, player));
+    assert_eq!(
+        ask(&world.server(), &token, Some(login.player_id)),
+        Some(Assurance::MacOnly)
+    );
+    let forged = token.replacen("sw1.AQEAAQ", "sw1.AQEAAg", 1);
+    let elsewhere = Call {
+        caller: Caller::Server {
+            key_id: world.key_id,
+            games: [GameId(99)].into(),
+        },
+        ..client()
+    };
+    assert_eq!(ask(&world.server(), &token, Some(PlayerId(1))), None);
+    assert_eq!(ask(&world.server(), &forged, None), None);
+    assert_eq!(ask(&world.server(), "", None), None);
+    assert_eq!(ask(&elsewhere, &token, None), None);
+    world.clock.advance(24 * 3_600_000 - 1);
+    assert_eq!(ask(&world.server(), &token, None), Some(Assurance::MacOnly));
+    world.clock.advance(1);
+    assert_eq!(ask(&world.server(), &token, None), None, "past its end");
+    world.load_rest().unwrap();
+    assert_eq!(reason(&verify(&world, &replaced)), Some(InvalidReason::Expired));
+}
+
+#[test]
+fn a_revocation_that_is_loaded_already_speaks_against_mac_only() {
+    let mut world = world();
+    let login = world.register("alice").unwrap();
+    set_doubt(&world, UnknownPolicy::Status503, true);
+    world.load_half().unwrap();
+    let revocations = world.platform.inner.mirrors.revocations();
+    revocations.put_session(login.session.session_id, crate::revocation::Revocation::Revoked);
+    assert!(matches!(
+        verify(&world, &login.session.access_token),
+        Verified::Unknown { .. }
+    ));
+}
+
+#[test]
+fn maintenance_is_known_in_doubt_too() {
+    let mut world = world();
+    let login = world.register("alice").unwrap();
+    set_doubt(&world, UnknownPolicy::Status503, true);
+    let closed = GameChange {
+        status: Some(GameStatus::Maintenance),
+        ..GameChange::default()
+    };
+    world.set_game(closed).unwrap();
+    world.load_half().unwrap();
+    assert!(matches!(
+        verify(&world, &login.session.access_token),
+        Verified::Denied {
+            code: "game.maintenance",
+            ..
+        }
+    ));
+}
+
 #[test]
 fn before_the_revocations_are_loaded_nothing_is_proven() {
     let world = world();
@@ -267,7 +384,9 @@ fn before_the_revocations_are_loaded_nothing_is_proven() {
                 platform.session_verify(&world.server(), token, None),
                 Verified::Unknown {
                     code: "platform.not_ready",
-                    retry_after_ms: 1_000
+                    retry_after_ms: 1_000,
+                    policy: UnknownPolicy::Status503,
+                    hold_ms: 0
                 }
             ),
             "{token}"
