@@ -54,7 +54,7 @@ fn admit<'a>(app: &'a Inner, route: &Route, facts: &Facts, headers: &HeaderMap) 
         tenant: if is_vital {
             Tenant::Others
         } else {
-            hints::tenant(&app.platform, route, headers, figures)
+            hints::tenant(&app.platform, route, headers, &facts.origin.request_ids, figures)
         },
         attempt: if is_vital { 1 } else { hints::attempt(headers, figures) },
         is_metered: route.is_metered,
@@ -281,6 +281,9 @@ fn authenticate(
         Auth::Bearer => Ok((Caller::Client, bearer(&parts.headers)?)),
         Auth::Signed { changes_something } => {
             let caller = signed::authenticate(&app.platform, &facts.origin.listener, parts, body, changes_something)?;
+            if let Caller::Server { key_id, .. } = &caller {
+                facts.origin.request_ids.prove(*key_id);
+            }
             Ok((caller, String::new()))
         }
         Auth::Socket => match facts.origin.operator_uid {

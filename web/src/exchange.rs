@@ -13,6 +13,7 @@ use seawall_domain::{Call, Error, GameId, Platform, UnixMs, codes as domain_code
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::admission::Metered;
 use crate::app::Inner;
 use crate::origin::Origin;
 use crate::route::Route;
@@ -48,8 +49,8 @@ pub struct Exchange {
 pub(crate) struct Charge {
     /// Index of the tenant's place.
     pub(crate) place: usize,
-    /// Token checks a second of the caller's key, where they are counted.
-    pub(crate) quota: Option<u32>,
+    /// The quota of the caller's key, where checks are counted.
+    pub(crate) quota: Option<Metered>,
 }
 
 /// Tokens of a batch that are as much work as one check: most of a check is its request.
@@ -90,8 +91,8 @@ impl Exchange {
 
     /// Charges token checks to the quota of the key that signed.
     pub(crate) fn charge_checks(&self, checks: u64) {
-        if let Some(per_second) = self.charge.quota {
-            self.app.admission.charge_quota(self.charge.place, per_second, checks);
+        if let Some(quota) = self.charge.quota {
+            self.app.admission.charge_quota(quota, checks);
         }
     }
 

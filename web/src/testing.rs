@@ -12,7 +12,7 @@ use seawall_domain::ports::{Clock, Entropy};
 use seawall_domain::testing::World as DomainWorld;
 use serde_json::{Value, json};
 
-use crate::host::{Check, Host, HostAnswer, Startup, Version};
+use crate::host::{Check, Host, HostAnswer, Pressure, Startup, Version};
 use crate::metrics::HttpMetrics;
 use crate::{App, AppOptions, Limits};
 
@@ -45,12 +45,18 @@ impl Entropy for SeededEntropy {
 #[derive(Debug, Clone, Default)]
 pub struct TestHost {
     is_troubled: Arc<AtomicBool>,
+    pressure: Arc<Mutex<Pressure>>,
 }
 
 impl TestHost {
     /// From now on it is troubled.
     pub fn trouble(&self) {
         self.is_troubled.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on it is pressed like this.
+    pub fn press(&self, pressure: Pressure) {
+        *self.pressure.lock() = pressure;
     }
 
     fn answer(&self, value: Value, trouble: impl Future<Output = ()> + Send + 'static) -> HostAnswer {
@@ -112,6 +118,9 @@ impl Host for TestHost {
             phase: "serving".into(),
             ..Startup::default()
         }
+    }
+    fn pressure(&self) -> Pressure {
+        *self.pressure.lock()
     }
     fn version(&self) -> Version {
         Version {

@@ -1,9 +1,10 @@
 //! Request ids: the W3C trace id of the caller when there is one, else made from a seed of the connection. The same id
 //! is in the answer's `traceparent` and `X-Request-Id` headers, in every error body, in the log and in the journal.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use seawall_domain::KeyId;
 
 use crate::admission::pace::Pace;
 
@@ -52,12 +53,14 @@ impl RequestId {
 }
 
 /// Makes the request ids of one connection: 64 random bits of its own, and a mixed counter. What a connection is
-/// known by has its memory of refusals with it.
+/// known by has its memory of refusals and of its server key with it.
 #[derive(Debug)]
 pub struct RequestIds {
     connection: u64,
     next: AtomicU64,
     pub(crate) pace: Pace,
+    /// Server key the connection has signed with last; 0 when none.
+    proven_key: AtomicU32,
 }
 
 impl RequestIds {
@@ -69,6 +72,7 @@ impl RequestIds {
             connection: u64::from_be_bytes(half(&seed, 0)),
             next: counter,
             pace: Pace::default(),
+            proven_key: AtomicU32::new(0),
         }
     }
 
@@ -83,6 +87,18 @@ impl RequestIds {
     /// A number that stands for the connection.
     pub(crate) fn connection(&self) -> u64 {
         self.connection
+    }
+
+    /// A request of the connection was signed with this key.
+    pub(crate) fn prove(&self, key_id: KeyId) {
+        if !self.has_proven(key_id) {
+            self.proven_key.store(key_id.0, Ordering::Relaxed);
+        }
+    }
+
+    /// Was the connection's last signed request signed with this key?
+    pub(crate) fn has_proven(&self, key_id: KeyId) -> bool {
+        self.proven_key.load(Ordering::Relaxed) == key_id.0
     }
 
     /// The next id of ours; never all zero.

@@ -123,7 +123,11 @@ impl Controller {
         let options = core.options.load();
         let sums = self.look(core, moment);
         let is_nothing = sums.offered.sum() == 0.0;
-        self.idle_windows = if is_nothing { self.idle_windows + 1 } else { 0 };
+        self.idle_windows = if is_nothing {
+            self.idle_windows.saturating_add(1)
+        } else {
+            0
+        };
         let room = self.judge(&options, &sums, moment);
         let shares = PerClass::of(|class| {
             options
@@ -172,7 +176,11 @@ impl Controller {
                 sums.admitted.set(*class, sums.admitted.at(*class) + admitted);
                 sums.asked.set(*class, sums.asked.at(*class) + own.asked());
             }
-            memory.idle_windows = if all == 0.0 { memory.idle_windows + 1 } else { 0 };
+            memory.idle_windows = if all == 0.0 {
+                memory.idle_windows.saturating_add(1)
+            } else {
+                0
+            };
             if memory.idle_windows >= FORGET_WINDOWS && at != TENANTS_MAX {
                 memory.idle_windows = 0;
                 core.tenants.free(at);

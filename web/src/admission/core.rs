@@ -15,7 +15,7 @@ use super::pace::Held;
 use super::rank::{self, RANKS, Subject};
 use super::refusal::{Prepared, Shed};
 use super::signs::Signs;
-use super::tenants::{Flow, Place, Tenant, Tenants};
+use super::tenants::{Flow, Place, TENANTS_MAX, Tenant, Tenants};
 use super::{AdmissionOptions, Mode};
 use crate::limits::RETRY_AFTER_BASE_MS;
 
@@ -71,6 +71,15 @@ pub(crate) struct Core {
     classes: PerClass<ClassState>,
 }
 
+/// A quota of token checks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Metered {
+    /// Index of the key's place.
+    pub(crate) place: usize,
+    /// What is granted.
+    pub(crate) per_second: u32,
+}
+
 /// Room for one request; gives it back when dropped.
 #[derive(Debug)]
 pub(crate) struct Permit<'a> {
@@ -82,7 +91,7 @@ pub(crate) struct Permit<'a> {
     /// How long a caller of the class waits who does not say; none for [`Class::Vital`].
     pub(crate) deadline_ms: Option<u64>,
     /// The quota that is to be charged once the caller is proven.
-    pub(crate) quota: Option<u32>,
+    pub(crate) quota: Option<Metered>,
 }
 
 impl Drop for Permit<'_> {
@@ -170,7 +179,7 @@ impl Core {
         }
         figures.admitted.inc();
         permit.deadline_ms = Some(own.deadline_ms);
-        permit.quota = quota_of(&options, knock, place);
+        permit.quota = self.metered(&options, knock);
         Ok(permit)
     }
 
@@ -183,8 +192,9 @@ impl Core {
         is_again: bool,
         subject: impl FnOnce() -> Subject<'s>,
     ) -> Option<Shed> {
-        let has_quota = quota_of(options, knock, place).is_some();
-        if has_quota && let Some(retry_after_ms) = place.quota.over_for_ms(knock.now_us) {
+        if let Some(metered) = self.metered(options, knock)
+            && let Some(retry_after_ms) = self.tenants.at(metered.place).quota.over_for_ms(knock.now_us)
+        {
             let reason = Reason::ServerKey;
             return Some(Shed { reason, retry_after_ms });
         }
@@ -200,6 +210,14 @@ impl Core {
             reason: self.shortage(knock.class),
             retry_after_ms: self.retry_base_ms(knock.class),
         })
+    }
+
+    /// Where a request's token checks are counted: at the key it names, proven or not. A key in the shared place has no
+    /// count of its own.
+    fn metered(&self, options: &AdmissionOptions, knock: &Knock) -> Option<Metered> {
+        let per_second = options.server_key_verifies_per_second.filter(|_| knock.is_metered)?;
+        let place = self.tenants.find(Tenant::Key(knock.tenant.key()?));
+        (place != TENANTS_MAX).then_some(Metered { place, per_second })
     }
 
     fn shortage(&self, class: Class) -> Reason {
@@ -299,14 +317,6 @@ impl Core {
             state.retry_base_ms.store(ms, Ordering::Relaxed);
         }
     }
-}
-
-/// Token checks a second, where they are counted; a tenant in the shared place has no count of its own.
-fn quota_of(options: &AdmissionOptions, knock: &Knock, place: &Place) -> Option<u32> {
-    let is_own = knock.tenant != Tenant::Others && place.tenant() == knock.tenant;
-    options
-        .server_key_verifies_per_second
-        .filter(|_| knock.is_metered && is_own)
 }
 
 fn passes_below(flow: &Flow, is_again: bool) -> u32 {

@@ -11,6 +11,7 @@ use super::rank::Subject;
 use super::tenants::Tenant;
 use crate::app::Facts;
 use crate::route::{Auth, Route};
+use crate::trace::RequestIds;
 
 /// Number of the attempt, from 1.
 pub const X_ATTEMPT: HeaderName = HeaderName::from_static("x-attempt");
@@ -39,12 +40,22 @@ pub(crate) fn deadline_ms(headers: &HeaderMap, figures: &Figures) -> Option<u64>
     number(headers, &X_DEADLINE_MS, DEADLINE_MAX_MS, figures)
 }
 
-/// The tenant: the key of game servers, the game of players.
-pub(crate) fn tenant(platform: &Platform, route: &Route, headers: &HeaderMap, figures: &Figures) -> Tenant {
+/// The tenant: the key of game servers, the game of players. Who floods in the name of a key has not signed with it, and
+/// so uses another share than the servers that have.
+pub(crate) fn tenant(
+    platform: &Platform,
+    route: &Route,
+    headers: &HeaderMap,
+    ids: &RequestIds,
+    figures: &Figures,
+) -> Tenant {
     if let Auth::Signed { .. } = route.auth {
         let key_id = headers.get(SEAWALL_KEY_ID).and_then(parsed::<KeyId>);
         let known = key_id.filter(|key_id| platform.key_is_known(*key_id));
-        return known.map_or(Tenant::Others, |key_id| Tenant::Key(key_id.0));
+        return known.map_or(Tenant::Others, |key_id| match ids.has_proven(key_id) {
+            true => Tenant::Key(key_id.0),
+            false => Tenant::ClaimedKey(key_id.0),
+        });
     }
     let named = headers.get(SEAWALL_GAME).and_then(|value| {
         let game_id = parsed::<GameId>(value).filter(|game_id| platform.game_is_known(*game_id));

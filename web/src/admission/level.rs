@@ -137,7 +137,11 @@ impl Level {
             GROWTH
         };
         let is_quiet = seen.offered <= self.limit;
-        self.quiet_windows = if is_quiet { self.quiet_windows + 1 } else { 0 };
+        self.quiet_windows = if is_quiet {
+            self.quiet_windows.saturating_add(1)
+        } else {
+            0
+        };
         if self.quiet_windows >= QUIET_WINDOWS {
             self.limit = f64::INFINITY;
             return;

@@ -41,7 +41,7 @@ pub use tenants::{TENANTS_MAX, Tenant};
 use crate::host::Host;
 use crate::wire;
 use core::Core;
-pub(crate) use core::{Knock, Permit};
+pub(crate) use core::{Knock, Metered, Permit};
 use rank::Subject;
 use task::Running;
 
@@ -107,9 +107,10 @@ impl Admission {
     }
 
     /// Charges token checks to the quota of a proven key.
-    pub(crate) fn charge_quota(&self, place: usize, per_second: u32, checks: u64) {
+    pub(crate) fn charge_quota(&self, metered: Metered, checks: u64) {
         let now_us = self.core.us(Instant::now());
-        self.core.tenants.at(place).quota.charge(now_us, per_second, checks);
+        let quota = &self.core.tenants.at(metered.place).quota;
+        quota.charge(now_us, metered.per_second, checks);
     }
 
     /// Charges work that was known only after the body was read.

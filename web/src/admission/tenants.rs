@@ -19,8 +19,10 @@ pub enum Tenant {
     Others,
     /// Players of a game.
     Game(u32),
-    /// The game servers of a key.
+    /// The game servers of a key, on a connection that has signed with it.
     Key(u32),
+    /// Who names a key on a connection that has not yet signed with it: its game servers at first, or anybody.
+    ClaimedKey(u32),
 }
 
 impl Tenant {
@@ -30,6 +32,7 @@ impl Tenant {
             Tenant::Others => 0,
             Tenant::Game(id) => 1 << 32 | u64::from(id),
             Tenant::Key(id) => 2 << 32 | u64::from(id),
+            Tenant::ClaimedKey(id) => 3 << 32 | u64::from(id),
         }
     }
 
@@ -39,17 +42,27 @@ impl Tenant {
         match code >> 32 {
             1 => Tenant::Game(id),
             2 => Tenant::Key(id),
+            3 => Tenant::ClaimedKey(id),
             _ => Tenant::Others,
         }
     }
 
-    /// `key:3`, `game:1`, `others`.
+    /// The key that is named, proven or not.
+    pub(crate) fn key(self) -> Option<u32> {
+        match self {
+            Tenant::Key(id) | Tenant::ClaimedKey(id) => Some(id),
+            Tenant::Others | Tenant::Game(_) => None,
+        }
+    }
+
+    /// `key:3`, `claimed-key:3`, `game:1`, `others`.
     #[must_use]
     pub fn name(self) -> String {
         match self {
             Tenant::Others => "others".to_owned(),
             Tenant::Game(id) => format!("game:{id}"),
             Tenant::Key(id) => format!("key:{id}"),
+            Tenant::ClaimedKey(id) => format!("claimed-key:{id}"),
         }
     }
 }
@@ -233,6 +246,7 @@ mod tests {
     #[test]
     fn names_say_the_kind() {
         assert_eq!(Tenant::Key(3).name(), "key:3");
+        assert_eq!(Tenant::from_code(Tenant::ClaimedKey(3).code()).name(), "claimed-key:3");
         assert_eq!(Tenant::from_code(Tenant::Game(9).code()).name(), "game:9");
         assert_eq!(Tenant::Others.name(), "others");
     }

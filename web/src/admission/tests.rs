@@ -91,16 +91,19 @@ fn a_keys_quota_is_its_own_and_cannot_be_used_up_by_naming_it() {
     let ask = |key| {
         let knock = knock(Class::Verify, Tenant::Key(key));
         core.admit(&knock, || Subject::Number(1))
-            .map(|permit| (permit.place, permit.quota))
+            .map(|permit| permit.quota.unwrap())
     };
     for _ in 0..1_000 {
         ask(1).unwrap();
     }
-    let (place, quota) = ask(1).unwrap();
-    core.tenants.at(place).quota.charge(0, quota.unwrap(), 11);
+    let quota = ask(1).unwrap();
+    core.tenants.at(quota.place).quota.charge(0, quota.per_second, 11);
     let shed = ask(1).unwrap_err();
     assert_eq!(shed.reason, Reason::ServerKey);
     assert!((1..=200).contains(&shed.retry_after_ms), "{shed:?}");
+    let claimed = knock(Class::Verify, Tenant::ClaimedKey(1));
+    let of_claimed = core.admit(&claimed, || Subject::Number(1));
+    assert!(of_claimed.is_err(), "a new connection has no quota of its own");
     assert!(ask(2).is_ok(), "another key's quota is untouched");
     let other = knock(Class::Refresh, Tenant::Key(1));
     assert!(
@@ -313,6 +316,21 @@ fn verify_alone_above_capacity_is_shed_fairly_by_tenant() {
 }
 
 #[test]
+fn a_game_at_ten_times_does_not_touch_the_players_of_another() {
+    let core = core();
+    let mut toy = Toy::new(&core, 4_000);
+    let crowds = [
+        crowd(Class::Login, GAME, 4_000),
+        crowd(Class::Login, Tenant::Game(2), 60),
+        crowd(Class::Login, Tenant::Game(3), 150),
+    ];
+    toy.windows(60, &crowds);
+    for done in toy.windows(60, &crowds) {
+        assert_eq!((done.admitted[1], done.admitted[2]), (60, 150));
+    }
+}
+
+#[test]
 fn lower_classes_run_only_in_what_verify_leaves() {
     let core = core();
     let mut toy = Toy::new(&core, 2_000);
@@ -508,6 +526,5 @@ fn the_door_is_cheap() {
         begun.elapsed().as_nanos() / 1_000
     };
     let fastest_ns = (0..200).map(|_| round()).min().unwrap();
-    println!("{fastest_ns} ns");
     assert!(fastest_ns < 1_000, "{fastest_ns} ns");
 }

@@ -101,7 +101,8 @@ pub struct AdmissionRefused {
 /// One tenant's use of one class.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AdmissionTenant {
-    /// `key:3` for game servers, `game:1` for players, `others` for those nobody knows.
+    /// `key:3` for game servers, `claimed-key:3` for who names a key on a connection that has not signed with it yet,
+    /// `game:1` for players, `others` for those nobody knows.
     pub tenant: String,
     /// Class.
     pub class: String,

@@ -21,12 +21,14 @@ use super::super::hints::{SEAWALL_DEVICE, SEAWALL_GAME, X_ATTEMPT, X_DEADLINE_MS
 use super::super::rank::RANKS;
 use super::super::tenants::Tenant;
 use crate::admission::{AdmissionOptions, Mode};
+use crate::exchange::{Charge, Exchange};
 use crate::testing::{TestHost, app_with, code, eventually};
 use crate::wire::{AdmissionView, Problem};
-use crate::{App, Limits, Origin, Surface};
+use crate::{App, Limits, Origin, Pressure, Surface};
 
 struct House {
     world: World,
+    host: TestHost,
     app: App,
     origin: Arc<Origin>,
 }
@@ -36,9 +38,15 @@ impl House {
         let world = World::new().unwrap();
         let mut limits = Limits::default();
         change(&mut limits.admission);
-        let app = app_with(&world, TestHost::default(), limits);
+        let host = TestHost::default();
+        let app = app_with(&world, host.clone(), limits);
         let origin = Arc::new(Origin::in_process(&Surface::ALL, 0, [1; 16]));
-        House { world, app, origin }
+        House {
+            world,
+            host,
+            app,
+            origin,
+        }
     }
 
     fn core(&self) -> &Core {
@@ -139,7 +147,9 @@ async fn a_shed_login_is_told_when_to_come_back_and_checks_go_on() {
 #[tokio::test]
 async fn a_shed_check_is_503_and_nothing_else() {
     let house = House::new(|_| {});
-    assert_eq!(house.check(1, false).await.status(), 200);
+    for _ in 0..2 {
+        assert_eq!(house.check(1, false).await.status(), 200);
+    }
     house.cut(Class::Verify, 0);
     for is_forged in [false, true] {
         let refused = house.check(1, is_forged).await;
@@ -216,7 +226,10 @@ async fn tenants_are_the_key_of_servers_and_the_game_of_players() {
     let game_id = house.world.game_id.to_string();
     house.log_in(&[("seawall-game", &game_id)]).await;
     house.check(16, false).await;
-    assert!(names().contains(&key) && names().contains(&game), "{:?}", names());
+    let claimed = Tenant::ClaimedKey(house.world.key_id.0);
+    assert!(names().contains(&claimed) && names().contains(&game), "{:?}", names());
+    house.check(16, false).await;
+    assert!(names().contains(&key), "the connection has signed: {:?}", names());
     let place = house.core().tenants.at(house.core().tenants.find(key));
     let units = place
         .flow(Class::Verify)
@@ -224,6 +237,30 @@ async fn tenants_are_the_key_of_servers_and_the_game_of_players() {
         .admitted_units
         .load(Ordering::Relaxed);
     assert_eq!(units, 1 + 16 / 8, "a batch is charged by its tokens");
+}
+
+#[tokio::test]
+async fn a_flood_in_the_name_of_a_key_is_another_tenant_than_its_servers() {
+    let mut house = House::new(|options| options.held_refusals_max = 0);
+    let key = house.world.key_id.0;
+    assert_eq!(house.check(1, false).await.status(), 200);
+    let of_the_forger = Arc::new(Origin::in_process(&Surface::ALL, 0, [9; 16]));
+    let of_the_servers = std::mem::replace(&mut house.origin, of_the_forger);
+    for _ in 0..50 {
+        assert_eq!(code(&house.check(1, true).await), "signature.invalid");
+    }
+    house.origin = of_the_servers;
+    assert_eq!(house.check(1, false).await.status(), 200);
+    let units = |tenant| {
+        let place = house.core().tenants.at(house.core().tenants.find(tenant));
+        place.flow(Class::Verify).unwrap().first_units.load(Ordering::Relaxed)
+    };
+    assert_eq!(units(Tenant::Key(key)), 1);
+    assert_eq!(
+        units(Tenant::ClaimedKey(key)),
+        51,
+        "the forged ones, and the first of the servers"
+    );
 }
 
 #[tokio::test]
@@ -240,6 +277,28 @@ async fn a_forger_does_not_use_up_the_quota_of_a_key() {
     );
     assert!(problem(&refused).retry_after_ms.unwrap() <= 1_001);
     assert_eq!(house.shed(Class::Verify, Reason::ServerKey), 1);
+}
+
+#[tokio::test]
+async fn a_handler_knows_when_its_caller_stops_waiting() {
+    let house = House::new(|_| {});
+    let exchange = |deadline| Exchange {
+        app: Arc::clone(&house.app.inner),
+        route: crate::routes::find("session.refresh").unwrap(),
+        origin: Arc::clone(&house.origin),
+        call: seawall_domain::Call::platform([1; 16]),
+        bearer: String::new(),
+        uri: http::Uri::default(),
+        path_params: Vec::new(),
+        body: Bytes::new(),
+        deadline,
+        charge: Charge { place: 0, quota: None },
+    };
+    let in_a_minute = Instant::now() + Duration::from_secs(60);
+    let at = exchange(Some(in_a_minute)).deadline_at().unwrap();
+    assert!((START_AT + 30_000..=START_AT + 60_000).contains(&at), "{at}");
+    assert_eq!(exchange(Some(Instant::now())).deadline_at(), Some(START_AT));
+    assert_eq!(exchange(None).deadline_at(), None);
 }
 
 /// A body that comes only after `wait`, without a timer's help.
@@ -343,6 +402,76 @@ async fn the_controller_can_be_seen_parks_wakes_and_stops() {
     assert_eq!(house.log_in(&[]).await.status(), 401);
     house.app.start_admission();
     eventually(is("parked"), "begun again").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_under_pressure_sheds_players_keeps_checks_and_opens_again() {
+    let house = House::new(|options| options.held_refusals_max = 0);
+    house.app.start_admission();
+    // Twenty windows of ten logins and a check each; how many of the last window's were let in.
+    let windows = || async {
+        let mut inside = 0;
+        for _ in 0..20 {
+            inside = 0;
+            for number in 0..10 {
+                let device = format!("device-{number}");
+                inside += u32::from(house.log_in(&[("seawall-device", &device)]).await.status() == 401);
+            }
+            assert_eq!(house.check(1, false).await.status(), 200);
+            for _ in 0..21 {
+                tokio::time::advance(Duration::from_millis(5)).await;
+            }
+        }
+        inside
+    };
+    assert_eq!(windows().await, 10);
+    let signs: [fn(&mut Pressure); 4] = [
+        |pressure| pressure.commit_wait_ms = 500.0,
+        |pressure| pressure.hash_wait_ms = 5_000.0,
+        |pressure| pressure.memory_is_tight = true,
+        |pressure| pressure.loop_lag_ms_mean = 100.0,
+    ];
+    for press in signs {
+        let mut pressure = Pressure::default();
+        press(&mut pressure);
+        house.host.press(pressure);
+        let inside = windows().await;
+        assert!(inside < 10, "{pressure:?}: {inside}");
+        assert!(house.view().await.is_shedding);
+        house.host.press(Pressure::default());
+        windows().await;
+        windows().await;
+        assert_eq!(windows().await, 10, "{pressure:?} is over");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_goes_on_and_its_body_is_not_taken_for_a_request() {
+    let world = crate::testing::World::start(Limits::default(), |_| {});
+    let core = &world.app.inner.admission.core;
+    let shut = core
+        .tenants
+        .at(core.tenants.find(Tenant::Others))
+        .flow(Class::Refresh)
+        .unwrap();
+    shut.first_below.store(0, Ordering::Relaxed);
+    core.is_shedding.store(true, Ordering::Relaxed);
+    core.last_window_ms
+        .store(core.us(Instant::now()) / 1000, Ordering::Relaxed);
+    let mut client = world.connect().await;
+    let body = "x".repeat(60_000);
+    let head = "POST /sdk/v1/sessions/refresh HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    client
+        .send(format!("{head}content-length: {}\r\n\r\n{body}", body.len()))
+        .await;
+    assert_eq!(client.receive().await.code(), "overload.busy");
+    client
+        .send(format!(
+            "{head}transfer-encoding: chunked\r\n\r\n4\r\nGET \r\n0\r\n\r\n"
+        ))
+        .await;
+    assert_eq!(client.receive().await.code(), "overload.busy");
+    assert_eq!(client.get("/livez").await.status, 200, "the same connection");
 }
 
 #[tokio::test]
