@@ -10,9 +10,9 @@ pub use seawall_storage::block_on;
 use seawall_storage::{KeyRing, OpenOptions, Store};
 
 use crate::account::{AccountCreate, ClientInfo, DeviceInfo};
-use crate::call::{Call, Caller, ClientAddress, Idempotency, LearntFrom};
+use crate::call::{Call, Caller};
 use crate::error::Error;
-use crate::game::{GameChange, PackageCreate};
+use crate::game::GameChange;
 use crate::ids::{GameId, KeyId, PackageId, RealmId, UnixMs};
 use crate::key::KeySecret;
 use crate::password::HashCost;
@@ -20,6 +20,10 @@ use crate::ports::{AuthLog, Clock, Entropy, HashAsk, HashMemory, HashOutcome, Ha
 use crate::session::{Credential, LoggedIn, LoginOutcome, SessionCreate};
 use crate::tables::TABLES;
 use crate::{AbuseOptions, CredentialCacheOptions, Mirrors, Platform, PlatformOptions, WaitingRoomOptions};
+
+mod calls;
+
+pub use calls::{client, credential, keyed, operator, package};
 
 /// Where every world's clock begins.
 pub const START_AT: UnixMs = 1_700_000_000_000;
@@ -480,69 +484,4 @@ fn reopened(platform: &Platform, call: &Call, game_id: GameId) -> Result<(GameId
         package.package_id,
         block_on(platform.key_rotate(call, key.key_id, None))?,
     ))
-}
-
-/// The credential of [`World::register`].
-#[must_use]
-pub fn credential(name: &str) -> Credential {
-    Credential::Username {
-        username: name.into(),
-        password: format!("secret-{name}"),
-    }
-}
-
-/// A package of a game.
-#[must_use]
-pub fn package(game_id: GameId) -> PackageCreate {
-    PackageCreate {
-        game_id,
-        name: "TapTap".into(),
-        platform: "android".into(),
-        channel_id: "taptap".into(),
-        agent_id: String::new(),
-        site_id: String::new(),
-        bundle_id: String::new(),
-        channel_params: BTreeMap::new(),
-    }
-}
-
-/// A call of a player's game client.
-#[must_use]
-pub fn client() -> Call {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    let request_id = u128::from(NEXT.fetch_add(1, Ordering::Relaxed)).to_be_bytes();
-    let address = ClientAddress {
-        ip: Some([192, 0, 2, 1].into()),
-        port: Some(40_000),
-        learnt_from: LearntFrom::Peer,
-    };
-    Call {
-        request_id,
-        caller: Caller::Client,
-        address,
-        user_agent: None,
-        idempotency: None,
-    }
-}
-
-/// A call of an operator.
-#[must_use]
-pub fn operator() -> Call {
-    Call {
-        caller: Caller::Operator { uid: 0 },
-        ..client()
-    }
-}
-
-/// The same call with an idempotency key for a request.
-#[must_use]
-pub fn keyed(call: Call, key: &str, request: &str) -> Call {
-    let request_digest = *blake3::hash(request.as_bytes()).as_bytes();
-    Call {
-        idempotency: Some(Idempotency {
-            key: key.into(),
-            request_digest,
-        }),
-        ..call
-    }
 }

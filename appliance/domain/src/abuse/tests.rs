@@ -442,3 +442,40 @@ fn an_address_beyond_its_limit_pays_and_goes_on() {
         Ok(LoginOutcome::Session(_))
     ));
 }
+
+#[test]
+fn a_flood_of_keys_hides_no_abuser_and_blocks_no_player() {
+    const ABUSE_BEGINS_MS: u64 = 3_000;
+    // Far fewer cells than the 300,000 keys that come once.
+    let limits = limits(|options| options.cells = 20_000);
+    let mut fresh = 0x2001_0000_0000_0000_u128;
+    let mut from_anew = |limits: &AbuseLimits, device: Option<u128>, now_ms| {
+        fresh += 1;
+        let ip = std::net::Ipv6Addr::from_bits(fresh << 64).to_string();
+        limits.screen(&on_device(&from_ip(&ip), device.unwrap_or(fresh)), now_ms)
+    };
+    let (mut blocked, mut caught_after_ms) = (0, [None; 20]);
+    for at_ms in 0..6_000 {
+        let now_ms = NOW_MS + at_ms;
+        for _ in 0..50 {
+            from_anew(&limits, None, now_ms);
+        }
+        // Each of 1,200 players five times, a second apart.
+        for player in (at_ms % 1_000 / 5 * 6..).take(usize::from(at_ms < 5_000 && at_ms.is_multiple_of(5)) * 6) {
+            let verdict = from_anew(&limits, Some(u128::from(player)), now_ms);
+            blocked += u32::from(verdict != Verdict::Pass);
+        }
+        if at_ms >= ABUSE_BEGINS_MS && at_ms.is_multiple_of(10) {
+            for (abuser, caught) in (1 << 40..).zip(&mut caught_after_ms) {
+                let verdict = from_anew(&limits, Some(abuser), now_ms);
+                if matches!(verdict, Verdict::Refuse(over) if over.dimension == Dimension::Device) {
+                    caught.get_or_insert(at_ms - ABUSE_BEGINS_MS);
+                }
+            }
+        }
+    }
+    assert_eq!(blocked, 0);
+    let last_ms = caught_after_ms.iter().map(|caught| caught.unwrap_or(u64::MAX)).max();
+    assert!(last_ms <= Some(1_000), "{last_ms:?}");
+    assert!(limits.counters().bytes <= MEMORY_MAX_BYTES as u64);
+}
