@@ -63,6 +63,8 @@ pub enum Verb {
     Demo(Listen),
     /// How the running server stands
     Status,
+    /// What the running server refuses now for lack of room, by class and by tenant, and why
+    Admission,
     /// Realms: pools of accounts
     #[command(subcommand)]
     Realm(RealmVerb),

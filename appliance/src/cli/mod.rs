@@ -3,6 +3,7 @@
 
 pub mod account;
 mod account_grammar;
+pub mod admission;
 pub mod ask;
 mod backup;
 mod backup_grammar;
@@ -88,6 +89,10 @@ fn administer(cli: &Cli, out: &Output) -> Result<u8, Failure> {
         if let Verb::Status = cli.verb {
             let client = running.ok_or_else(|| not_running(&socket))?;
             return simple(&client, Ask::get("/admin/v1/status"), View::Record, out).await;
+        }
+        if let Verb::Admission = cli.verb {
+            let client = running.ok_or_else(|| not_running(&socket))?;
+            return admission::admission(&client, out).await;
         }
         match running {
             Some(client) => ask_for(&cli.verb, &client, out).await,
@@ -239,7 +244,7 @@ mod tests {
     /// operation, except for the one that the service manager's signal stands for.
     #[test]
     fn verbs_and_admin_operations_are_the_same_list() {
-        let mut asked = vec![Ask::get("/admin/v1/status")];
+        let mut asked = vec![Ask::get("/admin/v1/status"), admission::show()];
         for line in [
             "realm list",
             "realm create a",
