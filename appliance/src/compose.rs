@@ -80,7 +80,10 @@ impl Parts {
             entropy: Arc::new(OsEntropy),
             hash_pool: Arc::clone(&hash) as _,
             hash_cost: HashCost::default(),
-            abuse: AbuseOptions::default(),
+            abuse: AbuseOptions {
+                enabled: config.limits_abuse,
+                ..AbuseOptions::default()
+            },
             waiting_room: WaitingRoomOptions::default(),
         });
         let platform = platform.map_err(|error| Failure::Failed(format!("the platform cannot be opened: {error}")))?;

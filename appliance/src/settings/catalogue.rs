@@ -264,6 +264,7 @@ pub const SETTINGS: &[Setting] = &[
     limits::CONNECTIONS_MAX,
     limits::CONNECTIONS_PER_ADDRESS,
     limits::IN_FLIGHT_MAX,
+    limits::ABUSE,
     limits::HANDSHAKES_MAX,
     limits::HANDSHAKE_MS,
     limits::PROXY_HEADER_MS,

@@ -108,6 +108,8 @@ pub struct HostConfig {
     pub disk: DiskMarks,
     /// Caps and deadlines of the transport.
     pub limits: Limits,
+    /// Whether attempts are limited against abuse.
+    pub limits_abuse: bool,
     /// Drain.
     pub drain: DrainTimes,
     /// Between sweeps.
@@ -153,6 +155,7 @@ impl HostConfig {
             auth_log_retention_ms: settings.whole(&keys::AUTH_LOG_DAYS) * 86_400_000,
             disk: disk_marks(settings, &mut problems),
             limits: transport_limits(settings, &mut problems),
+            limits_abuse: settings.switch(&limits::ABUSE),
             drain: DrainTimes {
                 lame_duck: Duration::from_millis(settings.whole(&keys::LAME_DUCK_MS)),
                 hard_limit: Duration::from_millis(settings.whole(&keys::DRAIN_LIMIT_MS)),

@@ -37,6 +37,14 @@ pub const IN_FLIGHT_MAX: Setting = fixed(
     "Requests in work at once; more are answered 503 with Retry-After.",
     "同时处理的请求数上限；超过返回 503 并带 Retry-After。",
 );
+/// Limits against abuse.
+pub const ABUSE: Setting = fixed(
+    "limits.abuse",
+    Kind::Switch,
+    "true",
+    "Limit attempts to log in, register and change a password by address, device, account and game. Off for load tests only.",
+    "按地址、设备、账号和游戏限制登录、注册与改密的尝试次数。仅在压力测试时关闭。",
+);
 /// Handshakes.
 pub const HANDSHAKES_MAX: Setting = fixed(
     "limits.handshakes_max",
