@@ -573,7 +573,9 @@ mod tests {
         }
         let mut naive = Naive::default();
         assert_eq!(naive.after(Call::Verify, &checked("valid")), Step::Done);
-        (0..NAIVE_RETRIES).for_each(|_| drop(naive.after(Call::Login, &Seen::Nothing)));
+        for _ in 0..NAIVE_RETRIES {
+            naive.after(Call::Login, &Seen::Nothing);
+        }
         let wait_ms = NAIVE_PAUSE_MS;
         assert_eq!(
             naive.after(Call::Login, &Seen::Nothing),
