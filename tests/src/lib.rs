@@ -1,5 +1,7 @@
-//! What several suites and tools share: the generator of an old platform's accounts, and the real binary as a process.
+//! What several suites and tools share: the generator of an old platform's accounts, the real binary as a process, and the rules of
+//! its clients.
 
 pub mod accounts;
 pub mod admin;
+pub mod client_rules;
 pub mod server;

@@ -22,6 +22,12 @@ pub fn is_200(answer: &Answer<'_>) -> Verdict {
     worth(answer, answer.status == 200)
 }
 
+/// Right when something was made.
+#[must_use]
+pub fn is_201(answer: &Answer<'_>) -> Verdict {
+    worth(answer, answer.status == 201)
+}
+
 fn worth(answer: &Answer<'_>, right: bool) -> Verdict {
     match answer.status {
         _ if right => Verdict::Ok,
@@ -49,6 +55,20 @@ impl<'a> Prepared<'a> {
     }
 }
 
+impl Callers for Box<dyn Callers + '_> {
+    fn begin(&mut self, slot: usize, out: &mut Vec<u8>) {
+        self.as_mut().begin(slot, out);
+    }
+
+    fn answered(&mut self, slot: usize, answer: &Answer<'_>, out: &mut Vec<u8>) -> (Verdict, Next) {
+        self.as_mut().answered(slot, answer, out)
+    }
+
+    fn lost(&mut self, slot: usize) -> Next {
+        self.as_mut().lost(slot)
+    }
+}
+
 impl Callers for Prepared<'_> {
     fn begin(&mut self, _: usize, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.requests[self.next]);
@@ -57,6 +77,40 @@ impl Callers for Prepared<'_> {
 
     fn answered(&mut self, _: usize, answer: &Answer<'_>, _: &mut Vec<u8>) -> (Verdict, Next) {
         ((self.judge)(answer), Next::Done)
+    }
+}
+
+/// Watches callers for the one answer that must never come: that a good token or a right password is bad.
+pub struct Watched<T> {
+    inner: T,
+    /// 401 and `invalid`, to players who are all in good order.
+    pub false_invalids: u64,
+}
+
+impl<T: Callers> Watched<T> {
+    /// Watches these, all of whose tokens and passwords are good.
+    #[must_use]
+    pub fn new(inner: T) -> Self {
+        Self {
+            inner,
+            false_invalids: 0,
+        }
+    }
+}
+
+impl<T: Callers> Callers for Watched<T> {
+    fn begin(&mut self, slot: usize, out: &mut Vec<u8>) {
+        self.inner.begin(slot, out);
+    }
+
+    fn answered(&mut self, slot: usize, answer: &Answer<'_>, out: &mut Vec<u8>) -> (Verdict, Next) {
+        let is_invalid = answer.status == 401 || answer.status == 200 && answer.has("\"status\":\"invalid\"");
+        self.false_invalids += u64::from(is_invalid);
+        self.inner.answered(slot, answer, out)
+    }
+
+    fn lost(&mut self, slot: usize) -> Next {
+        self.inner.lost(slot)
     }
 }
 
@@ -72,12 +126,19 @@ pub struct Guests {
 }
 
 const DEVICE_PLACE: &str = "0123456789";
+/// A device of a guest, before it has its number.
+pub const DEVICE: &str = "bench-0123456789";
 
 impl Guests {
     /// Guests nobody asks for again. `series` keeps the devices of several runs apart.
     #[must_use]
     pub fn new(seawall: &Seawall, series: u64) -> Self {
-        let request = post(ACCOUNTS, &[], &seawall.guest_body(&format!("bench-{DEVICE_PLACE}")));
+        Self::of_body(&seawall.guest_body(DEVICE), series)
+    }
+
+    /// Guests who register with this body, in which [`DEVICE`] stands for the device.
+    fn of_body(body: &str, series: u64) -> Self {
+        let request = post(ACCOUNTS, &[], body);
         let place = memchr::memmem::find(&request, DEVICE_PLACE.as_bytes()).unwrap_or(request.len());
         Self {
             before: request[..place].to_vec(),
@@ -94,6 +155,15 @@ impl Guests {
         Self {
             keep: true,
             ..Self::new(seawall, 90)
+        }
+    }
+
+    /// Guests of any game, by the body of their registration, whose tokens are wanted.
+    #[must_use]
+    pub fn keeping_of(body: &str) -> Self {
+        Self {
+            keep: true,
+            ..Self::of_body(body, 80)
         }
     }
 
@@ -121,6 +191,7 @@ impl Callers for Guests {
             self.players.push(Player {
                 access_token: access.to_owned(),
                 refresh_token: refresh.to_owned(),
+                guest_secret: answer.field("guest_secret").unwrap_or_default().to_owned(),
             });
         }
         (worth(answer, answer.status == 201 && tokens.is_some()), Next::Done)

@@ -119,6 +119,21 @@ pub fn busy_share() -> f64 {
     1.0 - (idle - idle_before) / (all - all_before).max(1.0)
 }
 
+/// Connections the kernel refused so far because a listener's backlog was full, of the whole machine.
+#[must_use]
+pub fn listen_overflows() -> u64 {
+    let text = fs::read_to_string("/proc/net/netstat").unwrap_or_default();
+    netstat(&text, "TcpExt:", "ListenOverflows").unwrap_or(0)
+}
+
+/// A counter of `/proc/net/netstat`, which has a line of names and a line of values for each kind.
+fn netstat(text: &str, kind: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines().filter(|line| line.starts_with(kind));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let place = names.split(' ').position(|column| column == name)?;
+    values.split(' ').nth(place)?.parse().ok()
+}
+
 /// What to add to the machine's name when others use it too.
 #[must_use]
 pub fn disturbance(busy: f64) -> Option<String> {
@@ -154,4 +169,17 @@ pub fn sync_times(folder: &Path) -> Result<SyncTimes, Failure> {
         p50_us: times[SYNCS / 2],
         p99_us: times[SYNCS * 99 / 100],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_is_read_by_its_column() {
+        let text = "TcpExt: A ListenOverflows B\nTcpExt: 1 23 4\nIpExt: A B\nIpExt: 5 6\n";
+        assert_eq!(netstat(text, "TcpExt:", "ListenOverflows"), Some(23));
+        assert_eq!(netstat(text, "IpExt:", "B"), Some(6));
+        assert_eq!(netstat(text, "IpExt:", "C"), None);
+    }
 }

@@ -16,6 +16,7 @@ mod report;
 mod scenario;
 mod seawall;
 mod sessions;
+mod storm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -20,6 +20,8 @@ use crate::sessions::Place;
 pub const VERIFY: &str = "/server/v1/sessions/verify";
 /// Path of many token checks at once.
 pub const VERIFY_BATCH: &str = "/server/v1/sessions/verify-batch";
+/// Path of a player's own account.
+pub const ACCOUNT: &str = "/sdk/v1/account";
 /// Path of a registration.
 pub const ACCOUNTS: &str = "/sdk/v1/accounts";
 /// Path of a login.
@@ -50,6 +52,8 @@ pub struct Player {
     pub access_token: String,
     /// Exchanged for the next pair.
     pub refresh_token: String,
+    /// With it a guest comes back; empty when it is not known.
+    pub guest_secret: String,
 }
 
 impl Seawall {
@@ -228,7 +232,14 @@ impl Seawall {
     /// # Errors
     /// When one of them was not registered.
     pub fn players(&self, count: usize) -> Result<Vec<Player>, Failure> {
-        let mut guests = Guests::keeping(self);
+        self.register(count, Guests::keeping(self))
+    }
+
+    /// Registers these guests; their tokens.
+    ///
+    /// # Errors
+    /// When one of them was not registered.
+    pub fn register(&self, count: usize, mut guests: Guests) -> Result<Vec<Player>, Failure> {
         let connections = MAKING_CONNECTIONS.min(count.max(1));
         let outcome = run(
             &Plan::exactly(self.target(), connections, count as u64),
@@ -269,16 +280,7 @@ impl Seawall {
     /// # Errors
     /// When it cannot be signed.
     pub fn signature(&self, path: &str, body: &str) -> Result<[(&'static str, String); 4], Failure> {
-        let timestamp = UNIX_EPOCH.elapsed()?.as_secs().to_string();
-        // A check changes nothing, so its nonce may come again.
-        let nonce = "bench-0123456789abcdef";
-        let signature = sign(&self.fact("secret"), "POST", path, &timestamp, nonce, body.as_bytes())?;
-        Ok([
-            ("seawall-key-id", self.fact("key_id")),
-            ("seawall-timestamp", timestamp),
-            ("seawall-nonce", nonce.to_owned()),
-            ("seawall-signature", signature),
-        ])
+        signature(&self.fact("key_id"), &self.fact("secret"), path, body)
     }
 
     /// A signed check of each player's token.
@@ -300,6 +302,29 @@ impl Drop for Seawall {
             let _ = server.stop(STOP_MAX);
         }
     }
+}
+
+/// The headers that sign a call with a key.
+///
+/// # Errors
+/// When it cannot be signed.
+pub fn signature(key_id: &str, secret: &str, path: &str, body: &str) -> Result<[(&'static str, String); 4], Failure> {
+    let timestamp = UNIX_EPOCH.elapsed()?.as_secs().to_string();
+    // A check changes nothing, so its nonce may come again.
+    let nonce = "bench-0123456789abcdef";
+    let signature = sign(secret, "POST", path, &timestamp, nonce, body.as_bytes())?;
+    Ok([
+        ("seawall-key-id", key_id.to_owned()),
+        ("seawall-timestamp", timestamp),
+        ("seawall-nonce", nonce.to_owned()),
+        ("seawall-signature", signature),
+    ])
+}
+
+/// A player's GET as bytes.
+#[must_use]
+pub fn get(path: &str, access_token: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {access_token}\r\n\r\n").into_bytes()
 }
 
 /// A POST with a JSON body as bytes.

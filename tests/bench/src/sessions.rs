@@ -189,6 +189,7 @@ fn tokens(ring: &MacRing, session_id: SessionId, row: &SessionRow) -> Option<Pla
     Some(Player {
         access_token: ring.access_token(&claims(row.access_expires_at))?,
         refresh_token: ring.refresh_token(&claims(row.refresh_expires_at), row.generation)?,
+        guest_secret: String::new(),
     })
 }
 

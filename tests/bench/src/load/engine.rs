@@ -11,7 +11,7 @@ use rustls::HandshakeKind;
 use super::connection::{Connection, Filled};
 use super::schedule::Schedule;
 use super::wire::{Answer, Parsed};
-use super::{Arrival, Callers, Life, Meter, Next, Outcome, Plan, Verdict};
+use super::{Arrival, Callers, Life, Meter, Next, NoMeter, Outcome, Plan, Verdict};
 
 /// Events taken from the system at once.
 const EVENTS_MAX: usize = 512;
@@ -32,6 +32,8 @@ struct Slot {
     /// From when the latency of the request that is out counts.
     since: Option<Instant>,
     handshake_seen: bool,
+    /// Requests sent so far.
+    sent: u64,
 }
 
 struct Engine<'a> {
@@ -45,6 +47,11 @@ struct Engine<'a> {
     /// Intended times that found no free slot.
     due: VecDeque<Instant>,
     wakes: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// When callers give up waiting: the time, the slot, and which of its requests that is about.
+    limits: BinaryHeap<Reverse<(Instant, usize, u64)>>,
+    schedule: Option<Schedule>,
+    next_at: Option<Instant>,
+    last_call: Instant,
     begun: u64,
     out: Vec<u8>,
     outcome: Outcome,
@@ -67,27 +74,50 @@ pub fn run(plan: &Plan, callers: &mut dyn Callers, meter: &mut dyn Meter) -> io:
 /// # Errors
 /// As [`run`].
 pub fn hold(plan: &Plan, callers: &mut dyn Callers, meter: &mut dyn Meter) -> io::Result<(Outcome, Held)> {
-    let now = Instant::now();
-    let mut engine = Engine {
-        plan,
-        callers,
-        meter,
-        poll: Poll::new()?,
-        slots: (0..plan.connections).map(|_| Slot::default()).collect(),
-        free: (0..plan.connections).collect(),
-        due: VecDeque::new(),
-        wakes: BinaryHeap::new(),
-        begun: 0,
-        out: Vec::new(),
-        outcome: Outcome::new(),
-        start: now,
-        measure_from: now,
-        measured_to: now,
-        measuring: false,
-    };
-    engine.go()?;
+    let mut engine = Engine::new(plan, callers, meter)?;
+    let mut events = Events::with_capacity(EVENTS_MAX);
+    engine.connect_all(&mut events)?;
+    engine.start_at(Instant::now());
+    while engine.go_on(&mut events, true)? {}
+    engine.finish();
     let connections = engine.slots.into_iter().filter_map(|slot| slot.connection).collect();
     Ok((engine.outcome, Held { connections }))
+}
+
+/// One of several loads that run side by side.
+pub struct Part<'a> {
+    /// Its plan.
+    pub plan: Plan,
+    /// Its callers.
+    pub callers: &'a mut dyn Callers,
+}
+
+/// Runs several loads at the same time, each over its own connections; an outcome for each, in the same order. The thread does not
+/// sleep in between. The meter is that of the first.
+///
+/// # Errors
+/// As [`run`], for any of them.
+pub fn run_together(parts: &mut [Part<'_>], meter: &mut dyn Meter) -> io::Result<Vec<Outcome>> {
+    let mut nobody: Vec<NoMeter> = parts.iter().skip(1).map(|_| NoMeter).collect();
+    let meters = std::iter::once(meter).chain(nobody.iter_mut().map(|meter| meter as &mut dyn Meter));
+    let mut events = Events::with_capacity(EVENTS_MAX);
+    let mut engines = Vec::new();
+    for (part, meter) in parts.iter_mut().zip(meters) {
+        let mut engine = Engine::new(&part.plan, &mut *part.callers, meter)?;
+        engine.connect_all(&mut events)?;
+        engines.push((engine, true));
+    }
+    let now = Instant::now();
+    engines.iter_mut().for_each(|(engine, _)| engine.start_at(now));
+    while engines.iter().any(|(_, goes_on)| *goes_on) {
+        for (engine, goes_on) in engines.iter_mut().filter(|(_, goes_on)| *goes_on) {
+            *goes_on = engine.go_on(&mut events, false)?;
+            if !*goes_on {
+                engine.finish();
+            }
+        }
+    }
+    Ok(engines.into_iter().map(|(engine, _)| engine.outcome).collect())
 }
 
 /// Open connections that do nothing.
@@ -103,50 +133,82 @@ impl Held {
     }
 }
 
-impl Engine<'_> {
-    fn go(&mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS_MAX);
-        if self.plan.life == Life::Kept && self.plan.calls_max == 0 {
-            self.connect_all(&mut events)?;
-        }
-        let start = Instant::now();
+impl<'a> Engine<'a> {
+    fn new(plan: &'a Plan, callers: &'a mut dyn Callers, meter: &'a mut dyn Meter) -> io::Result<Self> {
+        let now = Instant::now();
+        Ok(Engine {
+            plan,
+            callers,
+            meter,
+            poll: Poll::new()?,
+            slots: (0..plan.connections).map(|_| Slot::default()).collect(),
+            free: (0..plan.connections).collect(),
+            due: VecDeque::new(),
+            wakes: BinaryHeap::new(),
+            limits: BinaryHeap::new(),
+            schedule: Schedule::new(plan.arrival),
+            next_at: None,
+            last_call: now,
+            begun: 0,
+            out: Vec::new(),
+            outcome: Outcome::new(),
+            start: now,
+            measure_from: now,
+            measured_to: now,
+            measuring: false,
+        })
+    }
+
+    fn start_at(&mut self, start: Instant) {
         self.start = start;
         self.measure_from = start + self.plan.warm_up;
-        let end = self.measure_from + self.plan.span;
-        let mut schedule = Schedule::new(self.plan.arrival);
-        let mut next_at = schedule.as_mut().and_then(Iterator::next).map(|at| start + at);
-        let is_open = next_at.is_some();
-        let mut last_call = end + self.plan.patience;
-        loop {
-            let now = Instant::now();
-            if !self.measuring && now >= self.measure_from && now < end {
-                self.measuring = true;
-                self.meter.begin();
-            }
-            // Calls begin until the end or the last call; then their answers are waited for.
-            let begins = now < end && !self.is_full();
-            if let Some(schedule) = &mut schedule {
-                self.note_due(now, end, schedule, &mut next_at);
-            }
-            if begins {
-                self.begin_due(now);
-            } else {
-                last_call = last_call.min(now + self.plan.patience);
-                let waits_on = (is_open && !self.due.is_empty()) || self.out_count() > 0;
-                let patient = is_open || self.is_full();
-                if !patient || !waits_on || now >= last_call {
-                    break;
-                }
-                if is_open {
-                    self.serve_queue();
-                }
-            }
-            self.wake(now);
-            let timeout = self.timeout(is_open, now, end);
-            self.turn(&mut events, Some(timeout))?;
+        self.next_at = self.schedule.as_mut().and_then(Iterator::next).map(|at| start + at);
+        self.last_call = self.end() + self.plan.patience;
+    }
+
+    /// When nothing begins any more.
+    fn end(&self) -> Instant {
+        self.measure_from + self.plan.span
+    }
+
+    fn is_open(&self) -> bool {
+        self.schedule.is_some()
+    }
+
+    /// One turn of the loop; whether there is another. It may sleep when nothing is due.
+    fn go_on(&mut self, events: &mut Events, may_sleep: bool) -> io::Result<bool> {
+        let (now, end) = (Instant::now(), self.end());
+        if !self.measuring && now >= self.measure_from && now < end {
+            self.measuring = true;
+            self.meter.begin();
         }
-        self.finish();
-        Ok(())
+        if self.callers.is_over() {
+            return Ok(false);
+        }
+        self.note_due(now, end);
+        // Calls begin until the end or the last call; then their answers are waited for.
+        if now < end && !self.is_full() {
+            self.begin_due(now);
+        } else {
+            self.last_call = self.last_call.min(now + self.plan.patience);
+            let waits_on = (self.is_open() && !self.due.is_empty()) || self.out_count() > 0;
+            let patient = self.is_open() || self.is_full();
+            if !patient || !waits_on || now >= self.last_call {
+                return Ok(false);
+            }
+            if self.is_open() {
+                self.serve_queue();
+            }
+        }
+        self.wake(now);
+        self.give_up(now);
+        let timeout = if may_sleep {
+            self.timeout(now, end)
+        } else {
+            Duration::ZERO
+        };
+        self.turn(events, Some(timeout))?;
+        Ok(true)
     }
 
     fn is_full(&self) -> bool {
@@ -158,22 +220,21 @@ impl Engine<'_> {
     }
 
     /// An open loop never sleeps: the kernel would wake it late. Its core is its own.
-    fn timeout(&self, is_open: bool, now: Instant, end: Instant) -> Duration {
+    /// Neither do clients that come again at their own times.
+    fn timeout(&self, now: Instant, end: Instant) -> Duration {
         let may_begin = !self.free.is_empty() && !self.is_full() && self.out_count() < OUT_MAX;
-        if is_open || may_begin {
+        if self.is_open() || may_begin || !self.wakes.is_empty() {
             return Duration::ZERO;
         }
-        let until = self
-            .wakes
-            .peek()
-            .map_or(WAIT_MAX, |Reverse((at, _))| at.saturating_duration_since(now));
         let to_mark = if self.measuring { end } else { self.measure_from };
-        until
-            .min(WAIT_MAX)
-            .min(to_mark.saturating_duration_since(now).max(Duration::from_millis(1)))
+        WAIT_MAX.min(to_mark.saturating_duration_since(now).max(Duration::from_millis(1)))
     }
 
+    /// Opens the connections of a run that keeps them.
     fn connect_all(&mut self, events: &mut Events) -> io::Result<()> {
+        if self.plan.life != Life::Kept || self.plan.calls_max > 0 {
+            return Ok(());
+        }
         for slot in 0..self.slots.len() {
             if let Err(error) = self.connect(slot) {
                 self.outcome.errors += 1;
@@ -203,15 +264,16 @@ impl Engine<'_> {
     }
 
     /// Notes the calls whose intended time has come, all of them, however late this loop is.
-    fn note_due(&mut self, now: Instant, end: Instant, schedule: &mut Schedule, next_at: &mut Option<Instant>) {
-        while let Some(at) = *next_at
+    fn note_due(&mut self, now: Instant, end: Instant) {
+        let Some(schedule) = &mut self.schedule else { return };
+        while let Some(at) = self.next_at
             && at <= now
         {
             if at >= self.measure_from {
                 self.outcome.late.saturating_record(nanos(now - at));
             }
             self.due.push_back(at);
-            *next_at = schedule.next().map(|after| self.start + after).filter(|at| *at < end);
+            self.next_at = schedule.next().map(|after| self.start + after).filter(|at| *at < end);
         }
     }
 
@@ -258,7 +320,12 @@ impl Engine<'_> {
 
     /// Sends what a caller wrote, on a connection that is opened when there is none.
     fn send(&mut self, slot: usize) {
-        self.slots[slot].waits_for_answer = true;
+        let place = &mut self.slots[slot];
+        place.waits_for_answer = true;
+        place.sent += 1;
+        if let Some(span) = self.callers.waits_for(slot) {
+            self.limits.push(Reverse((Instant::now() + span, slot, place.sent)));
+        }
         if self.slots[slot].connection.is_none()
             && let Err(error) = self.connect(slot)
         {
@@ -277,10 +344,27 @@ impl Engine<'_> {
                 break;
             }
             self.wakes.pop();
+            if at >= self.measure_from {
+                self.outcome.late.saturating_record(nanos(now - at));
+            }
             self.slots[slot].since = Some(at);
             self.out.clear();
             self.callers.resume(slot, &mut self.out);
             self.send(slot);
+        }
+    }
+
+    /// Callers that waited long enough are told that their connection is lost, and it is closed.
+    fn give_up(&mut self, now: Instant) {
+        while let Some(Reverse((at, slot, sent))) = self.limits.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.limits.pop();
+            let place = &self.slots[slot];
+            if place.waits_for_answer && place.sent == sent {
+                self.lost(slot, &io::Error::from(io::ErrorKind::TimedOut));
+            }
         }
     }
 
@@ -447,15 +531,14 @@ impl Engine<'_> {
     fn lost(&mut self, slot: usize, error: &io::Error) {
         let place = &mut self.slots[slot];
         place.connection = None;
-        if !place.busy {
+        // Between two calls of a client nothing is lost: its next call opens another connection.
+        if !place.busy || !place.waits_for_answer {
             return;
         }
-        if place.waits_for_answer {
-            place.waits_for_answer = false;
-            if self.measuring || self.plan.calls_max > 0 {
-                self.outcome.errors += 1;
-                self.outcome.example(|| format!("lost: {error}"));
-            }
+        place.waits_for_answer = false;
+        if self.measuring || self.plan.calls_max > 0 {
+            self.outcome.errors += 1;
+            self.outcome.example(|| format!("lost: {error}"));
         }
         let next = if self.plan.life == Life::Handshake {
             Next::Done

@@ -6,7 +6,8 @@
 //!   latency counts from there. A call that finds no free connection waits, and its wait counts.
 //!
 //! Who calls and what is [`Callers`]: one request, or the whole sequence of a simulated client (log in, refresh, verify, wait, try
-//! again). The generator measures its own lateness, for a loader that is late proves nothing about the server.
+//! again). The generator measures its own lateness, for a loader that is late proves nothing about the server. Loads of several kinds,
+//! each with its own connections and its own figures, run side by side on the one thread ([`run_together`]).
 
 mod connection;
 mod engine;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-pub use engine::{hold, run};
+pub use engine::{Part, hold, run, run_together};
 pub use streams::{StreamPlan, run_streams};
 pub use tls::TlsClient;
 pub use wire::Answer;
@@ -169,13 +170,6 @@ pub enum Verdict {
 
 /// What a caller does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "clients with a behaviour of their own are tested, and no scenario has them yet"
-    )
-)]
 pub enum Next {
     /// Its call or sequence is over; the connection is free.
     Done,
@@ -197,9 +191,19 @@ pub trait Callers {
     /// Its wait is over: append the next request to `out`.
     fn resume(&mut self, _slot: usize, _out: &mut Vec<u8>) {}
 
-    /// Its connection was refused or lost while it waited for an answer.
+    /// Its connection was refused or lost while it waited for an answer, or it waited longer than it [waits](Callers::waits_for).
     fn lost(&mut self, _slot: usize) -> Next {
         Next::Done
+    }
+
+    /// How long it waits for the answer to what it has just written; `None` for as long as the run.
+    fn waits_for(&self, _slot: usize) -> Option<Duration> {
+        None
+    }
+
+    /// Whether the run may end before its time, because nobody has anything to do any more.
+    fn is_over(&self) -> bool {
+        false
     }
 }
 
@@ -235,7 +239,7 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// Nanoseconds from the intended time (closed loop: from sending) to the answer, right answers only.
     pub latency: Histogram<u64>,
-    /// Nanoseconds by which the loader itself began calls late; open loop only.
+    /// Nanoseconds by which the loader itself began calls late: of an open loop, and of callers that came again after a wait.
     pub late: Histogram<u64>,
     /// Full and resumed handshakes.
     pub handshakes: Handshakes,
@@ -292,6 +296,13 @@ impl Outcome {
     #[must_use]
     pub fn latency_us(&self, quantile: f64) -> f64 {
         self.latency.value_at_quantile(quantile) as f64 / 1e3
+    }
+
+    /// Right answers within a deadline of their intended time.
+    #[must_use]
+    pub fn in_time(&self, deadline: Duration) -> u64 {
+        self.latency
+            .count_between(0, u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// A quantile of the loader's lateness in microseconds.

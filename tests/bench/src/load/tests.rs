@@ -189,6 +189,79 @@ fn a_client_may_wait_try_again_and_go_on() {
     assert!(begun.elapsed() >= Duration::from_millis(20));
 }
 
+/// Waits a short time for an answer, and asks once more when there is none.
+#[derive(Default)]
+struct Impatient {
+    lost: usize,
+    answered: usize,
+}
+
+impl Callers for Impatient {
+    fn begin(&mut self, slot: usize, out: &mut Vec<u8>) {
+        self.resume(slot, out);
+    }
+    fn answered(&mut self, _: usize, _: &Answer<'_>, _: &mut Vec<u8>) -> (Verdict, Next) {
+        self.answered += 1;
+        // Longer than the run: only `is_over` ends it in time.
+        (Verdict::Ok, Next::Wait(Duration::from_secs(60)))
+    }
+    fn resume(&mut self, _: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"GET / HTTP/1.1\r\n\r\n");
+    }
+    fn lost(&mut self, _: usize) -> Next {
+        self.lost += 1;
+        Next::Wait(Duration::from_millis(1))
+    }
+    fn waits_for(&self, _: usize) -> Option<Duration> {
+        Some(Duration::from_millis(100))
+    }
+    fn is_over(&self) -> bool {
+        self.answered == 3
+    }
+}
+
+#[test]
+fn a_client_gives_up_waiting_and_the_run_ends_with_the_last_client() {
+    let address = fake(|number| {
+        if number > 0 {
+            return ANSWER.to_vec();
+        }
+        std::thread::park_timeout(Duration::from_secs(30));
+        Vec::new()
+    });
+    let mut clients = Impatient::default();
+    let begun = Instant::now();
+    let plan = Plan {
+        warm_up: Duration::ZERO,
+        ..Plan::closed(Target::plain(address), 3, Duration::from_secs(30))
+    };
+    let outcome = run(&plan, &mut clients, &mut NoMeter).unwrap();
+    assert_eq!((clients.lost, clients.answered), (1, 3));
+    assert_eq!((outcome.ok, outcome.errors, outcome.opened), (3, 1, 4));
+    assert!(begun.elapsed() < Duration::from_secs(20), "it did not wait for its end");
+}
+
+#[test]
+fn loads_run_side_by_side_with_figures_of_their_own() {
+    let address = fake(|_| ANSWER.to_vec());
+    let (mut open, mut closed) = (Get, Get);
+    let mut parts = [
+        Part {
+            plan: plan(address, Arrival::Constant(200.0)),
+            callers: &mut open,
+        },
+        Part {
+            plan: plan(address, Arrival::Closed),
+            callers: &mut closed,
+        },
+    ];
+    let outcomes = run_together(&mut parts, &mut NoMeter).unwrap();
+    assert_eq!(outcomes[0].ok, 400, "{:?}", outcomes[0].examples);
+    assert_eq!(outcomes[0].in_time(Duration::from_secs(60)), 400);
+    assert_eq!(outcomes[0].in_time(Duration::ZERO), 0);
+    assert!(outcomes[1].ok > 400, "{}", outcomes[1].ok);
+}
+
 #[test]
 fn a_late_loader_voids_its_run() {
     let mut outcome = Outcome::new();

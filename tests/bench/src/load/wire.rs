@@ -35,6 +35,21 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// The whole number of a JSON field of the body.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<u64> {
+        let place = memmem::find(self.body, format!("\"{name}\":").as_bytes())?;
+        let rest = self.body.get(place + name.len() + 3..)?;
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        std::str::from_utf8(rest.get(..digits)?).ok()?.parse().ok()
+    }
+
+    /// The text of a header; its name in any case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        std::str::from_utf8(header(self.head, name.as_bytes())?).ok()
+    }
+
     /// Whether the body holds these bytes.
     #[must_use]
     pub fn has(&self, bytes: &str) -> bool {
@@ -147,6 +162,15 @@ mod tests {
         assert_eq!(answer.field("token"), None, "the end of another name");
         assert_eq!(answer.field("a"), Some("1"));
         assert_eq!(answer.field("b"), None);
+        assert_eq!(answer.header("content-TYPE"), Some("application/json"));
+        assert_eq!(answer.header("retry-after"), None);
+        let numbers = Answer {
+            status: 503,
+            head: b"",
+            body: b"{\"after_ms\":12,\"retry_after_ms\":1500}",
+        };
+        assert_eq!(numbers.number("retry_after_ms"), Some(1500));
+        assert_eq!((numbers.number("after_ms"), numbers.number("ms")), (Some(12), None));
         assert!(answer.has("\"a\":\"1\"") && !answer.has("\"a\":\"2\""));
     }
 

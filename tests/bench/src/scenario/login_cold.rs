@@ -20,8 +20,7 @@ const CALLERS: usize = 16;
 pub const SCENARIO: Scenario = Scenario {
     name: NAME,
     about: "`POST /sdk/v1/sessions` with name and password (argon2id, 19 MiB, two passes), 16 callers, 32 accounts in turn, one hash thread. \
-            Beside: the same hash in a loop on one thread of the same CPU. A login with a remembered credential does not exist yet and is \
-            not measured.",
+            Beside: the same hash in a loop on one thread of the same CPU. For remembered credentials see login-warm.",
     ideas: &[(
         "rate",
         "The hash thread is nice +5 and shares its one CPU with network and store here; a login uses 4 ms more processor time than the bare \
@@ -46,12 +45,6 @@ fn run(bench: &Bench) -> Result<Vec<Row>, Failure> {
     Ok(vec![
         rate.beside("bare argon2 loop", &bare).at_least_times_peer(0.95),
         Row::of(NAME, "server CPU", "CPU-us/login", &each(&own, |run| run.cpu_us)),
-        Row::missing(
-            NAME,
-            "login with a remembered credential",
-            "there is no memory of credentials yet",
-            false,
-        ),
         Row::failures(NAME, &own),
     ])
 }

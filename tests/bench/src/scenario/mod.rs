@@ -1,6 +1,7 @@
 //! The list of scenarios. Each stands in a file of its own, can be run alone, and runs interleaved with its peer.
 
 mod backup;
+mod drain;
 mod durable;
 mod generator_check;
 mod growth;
@@ -8,9 +9,14 @@ mod guest_registration;
 mod idle_connections;
 mod import;
 mod login_cold;
+mod login_warm;
 mod refresh;
 mod restart;
 mod segment_log;
+mod storm_metastable;
+mod storm_mix;
+mod storm_noisy;
+mod storm_update_day;
 mod tls_handshake;
 mod verify_batch;
 mod verify_hot;
@@ -47,7 +53,13 @@ pub const SCENARIOS: &[Scenario] = &[
     guest_registration::SCENARIO,
     refresh::SCENARIO,
     login_cold::SCENARIO,
+    login_warm::SCENARIO,
     idle_connections::SCENARIO,
+    storm_mix::SCENARIO,
+    storm_update_day::SCENARIO,
+    storm_metastable::SCENARIO,
+    storm_noisy::SCENARIO,
+    drain::SCENARIO,
     segment_log::SCENARIO,
     import::SCENARIO,
     growth::SCENARIO,

@@ -1,0 +1,255 @@
+//! The store stands still for two seconds while thousands of clients play: how long until everything is as it was.
+
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use seawall_tests::server::Failure;
+
+use super::Scenario;
+use crate::bench::Bench;
+use crate::load::{Meter, NoMeter, Plan, Target, run as load};
+use crate::report::Row;
+use crate::seawall::Seawall;
+use crate::storm::client::Conduct;
+use crate::storm::counts::Counts;
+use crate::storm::crowd::{Crowd, Habits};
+use crate::storm::members::Members;
+use crate::storm::stall::Stall;
+use crate::storm::{SOURCES, connections, start, start_without_admission};
+
+const NAME: &str = "storm-metastable";
+/// Clients where files allow them.
+const CLIENTS: usize = 15_000;
+/// Clients with a password among them; each costs a hash before the run.
+const PASSWORDS_MAX: usize = 64;
+/// One in so many clients has a password, and one in so many comes for the first time.
+const FEW: usize = 20;
+/// Clients of the run that finds the peak.
+const PEAK_CLIENTS: usize = 256;
+/// Share of the peak that is offered.
+const LOAD: f64 = 0.8;
+/// Calls a second that the loader can send beside all it has to do.
+const LOADER_MAX: f64 = 50_000.0;
+/// One in so many heartbeats is a refresh.
+const REFRESH_EVERY: u32 = 20;
+/// All are in by then.
+const WARM_UP: Duration = Duration::from_secs(3);
+/// Undisturbed play, whose goodput is the measure.
+const STEADY: Duration = Duration::from_secs(2);
+const STALL: Duration = Duration::from_secs(2);
+/// How long recovery is watched.
+const AFTER: Duration = Duration::from_secs(8);
+/// Recovered is a goodput of this share of what it was …
+const RECOVERED: f64 = 0.95;
+/// … on average over this time.
+const LASTS: Duration = Duration::from_millis(500);
+
+pub const SCENARIO: Scenario = Scenario {
+    name: NAME,
+    about: "Up to 15,000 simulated clients, each on a connection of its own: 90 % refresh and play, up to 5 % (64 at most) log in by password, \
+            5 % register; then heartbeats, one in 20 a refresh, at 80 % of the peak of the same calls (at most 50,000/s). After 2 s the next \
+            sync of the store is held back for 2 s by strace; where there is no strace the whole server is stopped. Clients that keep \
+            the client rules, and naive ones: three instant retries, then a login. Goodput counts work units in time. One run of each side. \
+            Beside: the same binary with its admission off.",
+    ideas: &[
+        (
+            "time to 95 %",
+            "See which class stays late: logins that wait for hashes, or refreshes behind the queue that grew during the stall.",
+        ),
+        (
+            "extra logins",
+            "A client with a good token logged in: look for the answer that made it do so in the note.",
+        ),
+    ],
+    run,
+};
+
+fn run(bench: &Bench) -> Result<Vec<Row>, Failure> {
+    let mut rows = Vec::new();
+    for (name, conduct) in [("good clients", Conduct::good()), ("naive clients", Conduct::naive())] {
+        let own = side(bench, start(bench, &[])?, conduct)?;
+        let peer = start_without_admission(bench);
+        let why = peer.as_ref().err().cloned();
+        let peer = peer.ok().map(|seawall| side(bench, seawall, conduct)).transpose()?;
+        let keeps_rules = matches!(conduct, Conduct::Good(_));
+        let mut fresh = rows_of(name, &own, peer.as_ref(), keeps_rules);
+        if let (Some(why), Some(row)) = (why, fresh.first_mut()) {
+            *row = row.clone().note(&why);
+        }
+        rows.append(&mut fresh);
+    }
+    Ok(rows)
+}
+
+/// What came of a side.
+struct Side {
+    clients: usize,
+    offered: f64,
+    stall: Stall,
+    counts: Counts,
+    /// From when until when the store stood still, since the first client began.
+    stalled: (Duration, Duration),
+    examples: Vec<String>,
+    late_ms: f64,
+}
+
+impl Side {
+    fn steady(&self) -> f64 {
+        self.counts
+            .goodput(self.stalled.0.saturating_sub(STEADY), self.stalled.0)
+    }
+
+    fn recovered_s(&self) -> Option<f64> {
+        let level = self.steady() * RECOVERED;
+        let after = self.counts.recovered_after(self.stalled.1, level, LASTS)?;
+        Some(after.as_secs_f64())
+    }
+
+    fn amplification(&self) -> f64 {
+        self.counts.amplification(self.stalled.0, self.stalled.1 + AFTER)
+    }
+}
+
+fn rows_of(who: &str, own: &Side, peer: Option<&Side>, keeps_rules: bool) -> Vec<Row> {
+    let named = |metric: &str| format!("{metric}, {who}");
+    let row = |metric: &str, unit: &str, of: fn(&Side) -> f64| {
+        let row = Row::of(NAME, &named(metric), unit, &[of(own)]);
+        match peer {
+            Some(peer) => row.beside("admission off", &[of(peer)]),
+            None => row,
+        }
+    };
+    let seconds = |side: &Side| side.recovered_s().unwrap_or(AFTER.as_secs_f64());
+    let mut recovery = row("time to 95 % of goodput after the release", "s", seconds).at_most(2.0);
+    if own.recovered_s().is_none() {
+        recovery = recovery.note("never while it was watched");
+        recovery.goal_met = Some(false);
+    }
+    if peer.is_some_and(|peer| peer.recovered_s().is_none()) {
+        recovery = recovery.note("the peer never while it was watched");
+    }
+    let recovery = recovery
+        .note(&format!(
+            "{} clients, {:.0} calls/s offered; {}",
+            own.clients,
+            own.offered,
+            own.stall.name()
+        ))
+        .note(&format!("loader late by {:.1} ms (p99)", own.late_ms));
+    let amplification = row(
+        "requests for each first one, from the stall on",
+        "ratio",
+        Side::amplification,
+    );
+    let mut extra = row("extra logins", "logins", |side| side.counts.extra_logins as f64);
+    for example in own.examples.iter().take(2) {
+        extra = extra.note(example);
+    }
+    vec![
+        recovery,
+        if keeps_rules {
+            amplification.at_most(1.2)
+        } else {
+            amplification
+        },
+        if keeps_rules { extra.at_most(0.0) } else { extra },
+        row("good tokens called invalid", "answers", |side| {
+            side.counts.false_invalids as f64
+        })
+        .at_most(0.0),
+        row("goodput before the stall", "work units/s", Side::steady),
+        row("connections lost and answers waited for in vain", "calls", |side| {
+            side.counts.lost as f64
+        }),
+    ]
+}
+
+fn side(bench: &Bench, seawall: Seawall, conduct: Conduct) -> Result<Side, Failure> {
+    let count = connections(bench, CLIENTS);
+    let offered = (peak(&seawall)? * LOAD).min(LOADER_MAX);
+    let newcomers = count / FEW;
+    let passwords = newcomers.min(PASSWORDS_MAX);
+    let members = Members::register(&seawall, count - newcomers - passwords, passwords)?;
+    let clients = members.clients(&seawall, newcomers, "play", conduct)?;
+    let habits = Habits {
+        checks: 2,
+        reconnects: false,
+        beat: Duration::from_secs_f64(count as f64 / offered),
+        refresh_every: REFRESH_EVERY,
+        ends_when_in: false,
+        seed: 11,
+    };
+    let mut crowd = Crowd::new(&seawall, clients, habits);
+    let plan = Plan {
+        warm_up: WARM_UP,
+        ..Plan::closed(target(&seawall), count, STEADY + STALL + AFTER)
+    };
+    let stall = Stall::possible();
+    let mut staller = Staller {
+        stall,
+        pid: seawall.pid(),
+        thread: None,
+    };
+    let outcome = load(&plan, &mut crowd, &mut staller)?;
+    let (from, to) = staller.stalled()?;
+    let begun = crowd.begun().ok_or("nobody began")?;
+    Ok(Side {
+        clients: count,
+        offered,
+        stall,
+        stalled: (
+            from.saturating_duration_since(begun),
+            to.saturating_duration_since(begun),
+        ),
+        examples: outcome.examples.clone(),
+        late_ms: outcome.late_us(0.99) / 1e3,
+        counts: crowd.counts,
+    })
+}
+
+fn target(seawall: &Seawall) -> Target {
+    seawall.target().with_sources(SOURCES)
+}
+
+/// Calls a second when the same clients play without a pause.
+fn peak(seawall: &Seawall) -> Result<f64, Failure> {
+    let clients = Members::register(seawall, PEAK_CLIENTS, 0)?.clients(seawall, 0, "peak", Conduct::good())?;
+    let habits = Habits {
+        checks: 2,
+        reconnects: false,
+        beat: Duration::ZERO,
+        refresh_every: REFRESH_EVERY,
+        ends_when_in: false,
+        seed: 7,
+    };
+    let mut crowd = Crowd::new(seawall, clients, habits);
+    let plan = Plan::closed(target(seawall), PEAK_CLIENTS, Duration::from_secs(1));
+    Ok(load(&plan, &mut crowd, &mut NoMeter)?.rate())
+}
+
+/// Stalls the store a while after measuring began.
+struct Staller {
+    stall: Stall,
+    pid: u32,
+    thread: Option<JoinHandle<Result<(Instant, Instant), Failure>>>,
+}
+
+impl Meter for Staller {
+    fn begin(&mut self) {
+        let (stall, pid) = (self.stall, self.pid);
+        let staller = std::thread::spawn(move || {
+            std::thread::park_timeout(STEADY);
+            stall.hold(pid, STALL)
+        });
+        self.thread = Some(staller);
+    }
+
+    fn end(&mut self) {}
+}
+
+impl Staller {
+    fn stalled(&mut self) -> Result<(Instant, Instant), Failure> {
+        let thread = self.thread.take().ok_or("the run ended before the stall")?;
+        thread.join().map_err(|_| "the staller panicked")?
+    }
+}

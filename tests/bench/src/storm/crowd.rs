@@ -1,0 +1,275 @@
+//! Many clients as callers of the load generator, each on a connection of its own.
+
+use std::time::{Duration, Instant};
+
+use seawall_tests::client_rules::{Call, Meaning, Reply, Seen, Step};
+
+use super::client::Client;
+use super::counts::Counts;
+use super::{deadline, work_units};
+use crate::load::{Answer, Callers, Next, Verdict};
+use crate::seawall::{Player, Seawall};
+
+/// How long a player's client waits for an answer.
+const PLAYER_WAITS: Duration = Duration::from_secs(5);
+/// How long a game server does.
+const SERVER_WAITS: Duration = Duration::from_secs(2);
+/// A refresh that perhaps took place may be repeated for so long; the server's default is 30 s.
+const REFRESH_GRACE: Duration = Duration::from_secs(25);
+/// When somebody whom a rule refused comes again; nobody should be.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
+
+/// What the clients do once they are connected.
+#[derive(Debug, Clone, Copy)]
+pub struct Habits {
+    /// Checks by the game server until a client is in.
+    pub checks: u32,
+    /// The second check comes over a new connection.
+    pub reconnects: bool,
+    /// Time between two heartbeats of a client, on average; zero for none between.
+    pub beat: Duration,
+    /// One in so many heartbeats is a refresh; 0 for none.
+    pub refresh_every: u32,
+    /// The run ends when all are in.
+    pub ends_when_in: bool,
+    /// Seed of the dice.
+    pub seed: u64,
+}
+
+/// Clients, their habits, and what happened to them. A slot of the load generator is a client.
+pub struct Crowd<'a> {
+    seawall: &'a Seawall,
+    clients: Vec<Client>,
+    habits: Habits,
+    begun: Option<Instant>,
+    dice: u64,
+    /// What happened.
+    pub counts: Counts,
+}
+
+impl<'a> Crowd<'a> {
+    /// These clients of this server. There must be as many connections as clients.
+    #[must_use]
+    pub fn new(seawall: &'a Seawall, clients: Vec<Client>, habits: Habits) -> Self {
+        Self {
+            seawall,
+            clients,
+            habits,
+            begun: None,
+            dice: habits.seed,
+            counts: Counts::default(),
+        }
+    }
+
+    /// When its first client began.
+    #[must_use]
+    pub fn begun(&self) -> Option<Instant> {
+        self.begun
+    }
+
+    /// A number in 0 to 1, by splitmix64.
+    fn chance(&mut self) -> f64 {
+        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.dice;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn since_begin(&self, now: Instant) -> Duration {
+        self.begun
+            .map_or(Duration::ZERO, |begun| now.saturating_duration_since(begun))
+    }
+
+    fn write(&mut self, slot: usize, out: &mut Vec<u8>) {
+        let at = self.since_begin(Instant::now());
+        let client = &self.clients[slot];
+        let closes = self.habits.reconnects && !client.is_in && client.checks == 0;
+        client.write(self.seawall, closes, out);
+        let first = u64::from(!client.is_induced);
+        let bucket = self.counts.at(at);
+        bucket.attempts += 1;
+        bucket.firsts += first;
+    }
+
+    /// Counts what came of a client's call.
+    fn note(&mut self, slot: usize, meaning: Meaning, seen: &Seen<'_>, now: Instant) {
+        let at = self.since_begin(now);
+        let client = &mut self.clients[slot];
+        let call = client.call;
+        match meaning {
+            Meaning::Good if now.saturating_duration_since(client.since) <= deadline(call) => {
+                self.counts.at(at).goodput += work_units(call);
+            }
+            Meaning::Good => {}
+            Meaning::AccessBad => {
+                self.counts.false_invalids += u64::from(client.is_valid);
+                client.is_valid = false;
+            }
+            Meaning::RefreshBad => {
+                let doubted = client
+                    .refresh_in_doubt_at
+                    .is_some_and(|since| now - since > REFRESH_GRACE);
+                self.counts.false_invalids += u64::from(client.is_valid && !doubted);
+            }
+            Meaning::Refused => {
+                let is_401 = matches!(seen, Seen::Answer(reply) if reply.status == 401);
+                self.counts.false_invalids += u64::from(is_401);
+            }
+            Meaning::Unknown { .. } => match call {
+                Call::Refresh => client.refresh_in_doubt_at = client.refresh_in_doubt_at.or(Some(now)),
+                // It perhaps took place, and then it replaced the session whose token this is.
+                Call::Login => client.is_valid = false,
+                Call::Register | Call::WithToken | Call::Verify => {}
+            },
+        }
+    }
+
+    /// What the client does next, and after how long.
+    fn follow(&mut self, slot: usize, step: Step, now: Instant) -> Duration {
+        let client = &mut self.clients[slot];
+        let before = client.call;
+        let wait = match step {
+            Step::Done => return self.done(slot, now),
+            Step::Next { call, wait_ms } => {
+                client.call = call;
+                Duration::from_millis(wait_ms)
+            }
+            // It plays on with the token it has, and the refresh comes later.
+            Step::Later {
+                call: Call::Refresh,
+                wait_ms,
+            } if client.has_token() => {
+                client.owes_refresh_at = Some(now + Duration::from_millis(wait_ms));
+                client.call = Call::Verify;
+                Duration::ZERO
+            }
+            Step::Later { call, wait_ms } => {
+                client.call = call;
+                Duration::from_millis(wait_ms)
+            }
+            Step::Tell => REFUSED_FOR,
+        };
+        client.is_induced = true;
+        if client.call == Call::Login && before != Call::Login {
+            if client.is_valid {
+                self.counts.extra_logins += 1;
+            } else {
+                self.counts.needed_logins += 1;
+            }
+        }
+        wait
+    }
+
+    fn done(&mut self, slot: usize, now: Instant) -> Duration {
+        let at_ms = u64::try_from(self.since_begin(now).as_millis()).unwrap_or(u64::MAX);
+        let (chance, kind) = (self.chance(), self.chance());
+        let habits = self.habits;
+        let client = &mut self.clients[slot];
+        let was_check = matches!(client.call, Call::Verify | Call::WithToken);
+        client.is_induced = false;
+        client.checks += u32::from(was_check);
+        client.call = Call::Verify;
+        if !client.is_in && client.checks < habits.checks {
+            return Duration::ZERO;
+        }
+        if !client.is_in {
+            client.is_in = true;
+            self.counts.in_at_ms.push(at_ms);
+        }
+        let owes = client.owes_refresh_at.is_some_and(|at| at <= now);
+        let turn = habits.refresh_every > 0 && kind * f64::from(habits.refresh_every) < 1.0;
+        if (owes || turn) && client.has_token() {
+            client.call = Call::Refresh;
+        }
+        habits.beat.mul_f64(0.5 + chance)
+    }
+
+    fn next(&mut self, slot: usize, wait: Duration, now: Instant) -> Next {
+        self.clients[slot].since = now + wait;
+        if wait.is_zero() { Next::Send } else { Next::Wait(wait) }
+    }
+}
+
+impl Callers for Crowd<'_> {
+    fn begin(&mut self, slot: usize, out: &mut Vec<u8>) {
+        let now = Instant::now();
+        self.begun.get_or_insert(now);
+        self.clients[slot].since = now;
+        self.counts.needed_logins += u64::from(self.clients[slot].call == Call::Login);
+        self.write(slot, out);
+    }
+
+    fn answered(&mut self, slot: usize, answer: &Answer<'_>, out: &mut Vec<u8>) -> (Verdict, Next) {
+        let now = Instant::now();
+        let seen = Seen::Answer(reply(answer));
+        let call = self.clients[slot].call;
+        let meaning = seen.meaning(call);
+        self.note(slot, meaning, &seen, now);
+        let mut verdict = match meaning {
+            Meaning::Good => Verdict::Ok,
+            Meaning::Unknown { .. } if matches!(answer.status, 429 | 503) => Verdict::Refused,
+            _ => Verdict::Wrong,
+        };
+        let brings_tokens = matches!(call, Call::Refresh | Call::Login | Call::Register);
+        if meaning == Meaning::Good && brings_tokens {
+            let taken = tokens(answer).map(|tokens| self.clients[slot].take_tokens(self.seawall, tokens));
+            if !matches!(taken, Some(Ok(()))) {
+                verdict = Verdict::Wrong;
+            }
+        }
+        let chance = self.chance();
+        let step = self.clients[slot].conduct.after(call, &seen, chance);
+        let wait = self.follow(slot, step, now);
+        let next = self.next(slot, wait, now);
+        if next == Next::Send {
+            self.write(slot, out);
+        }
+        (verdict, next)
+    }
+
+    fn resume(&mut self, slot: usize, out: &mut Vec<u8>) {
+        self.write(slot, out);
+    }
+
+    fn lost(&mut self, slot: usize) -> Next {
+        let now = Instant::now();
+        self.counts.lost += 1;
+        let call = self.clients[slot].call;
+        self.note(slot, Seen::Nothing.meaning(call), &Seen::Nothing, now);
+        let chance = self.chance();
+        let step = self.clients[slot].conduct.after(call, &Seen::Nothing, chance);
+        let wait = self.follow(slot, step, now);
+        self.next(slot, wait, now)
+    }
+
+    fn waits_for(&self, slot: usize) -> Option<Duration> {
+        Some(match self.clients[slot].call {
+            Call::Verify | Call::WithToken => SERVER_WAITS,
+            Call::Refresh | Call::Login | Call::Register => PLAYER_WAITS,
+        })
+    }
+
+    fn is_over(&self) -> bool {
+        self.habits.ends_when_in && self.counts.in_at_ms.len() == self.clients.len()
+    }
+}
+
+fn reply<'a>(answer: &Answer<'a>) -> Reply<'a> {
+    let in_header = || Some(answer.header("retry-after")?.parse::<u64>().ok()? * 1_000);
+    Reply {
+        status: answer.status,
+        code: answer.field("code"),
+        verdict: answer.field("status"),
+        is_ours: answer.header("x-request-id").is_some(),
+        retry_after_ms: answer.number("retry_after_ms").or_else(in_header),
+    }
+}
+
+fn tokens(answer: &Answer<'_>) -> Option<Player> {
+    Some(Player {
+        access_token: answer.field("access_token")?.to_owned(),
+        refresh_token: answer.field("refresh_token")?.to_owned(),
+        guest_secret: answer.field("guest_secret").unwrap_or_default().to_owned(),
+    })
+}

@@ -1,0 +1,73 @@
+//! Storms: thousands of simulated clients that keep the rules of `appliance/CLIENT_RULES.md`, or none, and what is counted about them.
+
+pub mod client;
+pub mod counts;
+pub mod crowd;
+pub mod members;
+pub mod stall;
+
+use std::time::Duration;
+
+use seawall_tests::client_rules::Call;
+use seawall_tests::server::Failure;
+
+use crate::bench::Bench;
+use crate::seawall::Seawall;
+
+/// Settings of a host that so many clients of one address may come to.
+pub const SETTINGS: &[&str] = &["limits.connections_max=200000", "limits.connections_per_address=200000"];
+/// The peer of a storm: the same server with its admission switched off.
+pub const WITHOUT_ADMISSION: &str = "admission.mode=off";
+/// Loopback addresses the loader calls from.
+pub const SOURCES: u8 = 32;
+/// Characters of a reason that are shown.
+const WHY_MAX: usize = 200;
+/// Files that are needed beside those of the connections.
+const SPARE_FILES: u64 = 1_500;
+
+/// What an answer in time is worth: about the processor time of each call beside a check's.
+#[must_use]
+pub fn work_units(call: Call) -> f64 {
+    match call {
+        Call::Verify => 1.0,
+        Call::Refresh => 5.0,
+        Call::Login | Call::Register => 7.0,
+        Call::WithToken => 10.0,
+    }
+}
+
+/// How long after its intended time an answer is still worth something.
+#[must_use]
+pub fn deadline(call: Call) -> Duration {
+    match call {
+        Call::Verify => Duration::from_millis(100),
+        Call::Refresh | Call::WithToken => Duration::from_millis(500),
+        Call::Login | Call::Register => Duration::from_secs(2),
+    }
+}
+
+/// As many connections as this process may open, at most `wanted`.
+#[must_use]
+pub fn connections(bench: &Bench, wanted: usize) -> usize {
+    let room = usize::try_from(bench.files_max.saturating_sub(SPARE_FILES)).unwrap_or(wanted);
+    wanted.min(room)
+}
+
+/// A server that so many clients may come to, with further settings.
+///
+/// # Errors
+/// When it does not start.
+pub fn start(bench: &Bench, settings: &[&str]) -> Result<Seawall, Failure> {
+    Seawall::start(bench, &[SETTINGS, settings].concat())
+}
+
+/// The same without admission; else why there is none, a build that has no such setting for example.
+///
+/// # Errors
+/// As text, for a note.
+pub fn start_without_admission(bench: &Bench) -> Result<Seawall, String> {
+    start(bench, &[WITHOUT_ADMISSION]).map_err(|error| {
+        let text: String = error.to_string().chars().take(WHY_MAX).collect();
+        format!("no peer without admission: {}", text.trim())
+    })
+}
