@@ -51,7 +51,7 @@ pub const SCENARIO: Scenario = Scenario {
     about: "Up to 15,000 simulated clients, each on a connection of its own: 90 % refresh and play, up to 5 % (64 at most) log in by password, \
             5 % register; then heartbeats, one in 20 a refresh, at 80 % of the peak of the same calls (at most 50,000/s). After 2 s the next \
             sync of the store is held back for 2 s by strace; where there is no strace the whole server is stopped. Clients that keep \
-            the client rules, and naive ones: three instant retries, then a login. Goodput counts work units in time. One run of each side. \
+            the client rules, and naive ones: a second for an answer, three instant retries, then a login. Goodput counts work units in time. One run of each side. \
             Beside: the same binary with its admission off.",
     ideas: &[
         (
@@ -159,6 +159,9 @@ fn rows_of(who: &str, own: &Side, peer: Option<&Side>, keeps_rules: bool) -> Vec
         })
         .at_most(0.0),
         row("goodput before the stall", "work units/s", Side::steady),
+        row("goodput during the stall", "work units/s", |side| {
+            side.counts.goodput(side.stalled.0, side.stalled.1)
+        }),
         row("connections lost and answers waited for in vain", "calls", |side| {
             side.counts.lost as f64
         }),
