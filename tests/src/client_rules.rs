@@ -13,6 +13,8 @@ pub const BACK_OFF_MAX_MS: u64 = 60_000;
 pub const ATTEMPTS_MAX: u32 = 3;
 /// Instant retries of a naive client.
 pub const NAIVE_RETRIES: u32 = 3;
+/// How long a naive client waits for any answer, in milliseconds; shorter than a slow disk takes.
+pub const NAIVE_TIMEOUT_MS: u64 = 1_000;
 /// How long a naive client waits after a login that failed, retries included: about the time of a tap on "again".
 pub const NAIVE_PAUSE_MS: u64 = 1_000;
 /// Tenths of a token in a full retry budget.

@@ -167,6 +167,15 @@ impl Guests {
         }
     }
 
+    /// The same on the devices that come after so many.
+    #[must_use]
+    pub fn after(self, count: u64) -> Self {
+        Self {
+            number: self.number + count,
+            ..self
+        }
+    }
+
     /// The same on devices of another series.
     #[must_use]
     pub fn in_series(self, series: u64) -> Self {

@@ -1,5 +1,6 @@
 //! The server under measurement, and the requests it is asked.
 
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -39,6 +40,8 @@ pub struct Seawall {
     data: PathBuf,
     /// Where `data` lies, when it is to be removed.
     folder: Option<TempDir>,
+    /// Guests that were made for runs, so that each has a device of its own.
+    guests_made: Cell<u64>,
     /// Address without TLS.
     pub plain: SocketAddr,
     /// Address with TLS.
@@ -92,6 +95,7 @@ impl Seawall {
             launch,
             data: data.to_owned(),
             folder: None,
+            guests_made: Cell::new(0),
             plain: unknown,
             tls: unknown,
         };
@@ -232,7 +236,8 @@ impl Seawall {
     /// # Errors
     /// When one of them was not registered.
     pub fn players(&self, count: usize) -> Result<Vec<Player>, Failure> {
-        self.register(count, Guests::keeping(self))
+        let before = self.guests_made.replace(self.guests_made.get() + count as u64);
+        self.register(count, Guests::keeping(self).after(before))
     }
 
     /// Registers these guests; their tokens.

@@ -26,7 +26,8 @@ const OUT_MAX: usize = 256;
 #[derive(Default)]
 struct Slot {
     connection: Option<Connection>,
-    /// Which connection of this slot events belong to; late events of a closed one are dropped with its descriptor.
+    /// Which connection of this slot this is; what came of an earlier one says nothing about it.
+    nth: u64,
     busy: bool,
     waits_for_answer: bool,
     /// From when the latency of the request that is out counts.
@@ -259,6 +260,7 @@ impl<'a> Engine<'a> {
         self.outcome.opened += 1;
         let place = &mut self.slots[slot];
         place.connection = Some(connection);
+        place.nth += 1;
         place.handshake_seen = false;
         Ok(())
     }
@@ -377,6 +379,7 @@ impl<'a> Engine<'a> {
         }
         for event in events.iter() {
             let slot = event.token().0;
+            let nth = self.slots[slot].nth;
             let Some(connection) = &mut self.slots[slot].connection else {
                 continue;
             };
@@ -392,6 +395,9 @@ impl<'a> Engine<'a> {
             }
             self.note_handshake(slot);
             self.take_answers(slot);
+            if self.slots[slot].nth != nth {
+                continue; // the last answer closed it, and the next call has opened another
+            }
             match step {
                 Ok(Filled::Open) => {}
                 Ok(Filled::Ended) => self.ended(slot),

@@ -189,6 +189,27 @@ fn a_client_may_wait_try_again_and_go_on() {
     assert!(begun.elapsed() >= Duration::from_millis(20));
 }
 
+#[test]
+fn a_connection_that_ends_with_its_answer_does_not_end_the_next_one() {
+    const LAST: &[u8] = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, mut request) = (stream.unwrap(), [0; 512]);
+            // Answer and end arrive together.
+            let _ = stream.read(&mut request).and_then(|_| stream.write_all(LAST));
+        }
+    });
+    let plan = Plan {
+        span: Duration::from_millis(200),
+        ..plan(address, Arrival::Closed)
+    };
+    let outcome = run(&plan, &mut Get, &mut NoMeter).unwrap();
+    assert!(outcome.ok > 20, "{}", outcome.ok);
+    assert_eq!(outcome.failures(), 0, "{:?}", outcome.examples);
+}
+
 /// Waits a short time for an answer, and asks once more when there is none.
 #[derive(Default)]
 struct Impatient {

@@ -15,7 +15,7 @@ use crate::storm::counts::Counts;
 use crate::storm::crowd::{Crowd, Habits};
 use crate::storm::members::Members;
 use crate::storm::stall::Stall;
-use crate::storm::{SOURCES, connections, start, start_without_admission};
+use crate::storm::{SOURCES, connections, start, start_without_admission, void_when_late};
 
 const NAME: &str = "storm-metastable";
 /// Clients where files allow them.
@@ -25,7 +25,9 @@ const PASSWORDS_MAX: usize = 64;
 /// One in so many clients has a password, and one in so many comes for the first time.
 const FEW: usize = 20;
 /// Clients of the run that finds the peak.
-const PEAK_CLIENTS: usize = 256;
+const PEAK_CLIENTS: usize = 5_000;
+/// Their refreshes are done by then.
+const PEAK_WARM_UP: Duration = Duration::from_millis(1_500);
 /// Share of the peak that is offered.
 const LOAD: f64 = 0.8;
 /// Calls a second that the loader can send beside all it has to do.
@@ -38,7 +40,7 @@ const WARM_UP: Duration = Duration::from_secs(3);
 const STEADY: Duration = Duration::from_secs(2);
 const STALL: Duration = Duration::from_secs(2);
 /// How long recovery is watched.
-const AFTER: Duration = Duration::from_secs(8);
+const AFTER: Duration = Duration::from_secs(6);
 /// Recovered is a goodput of this share of what it was …
 const RECOVERED: f64 = 0.95;
 /// … on average over this time.
@@ -49,7 +51,7 @@ pub const SCENARIO: Scenario = Scenario {
     about: "Up to 15,000 simulated clients, each on a connection of its own: 90 % refresh and play, up to 5 % (64 at most) log in by password, \
             5 % register; then heartbeats, one in 20 a refresh, at 80 % of the peak of the same calls (at most 50,000/s). After 2 s the next \
             sync of the store is held back for 2 s by strace; where there is no strace the whole server is stopped. Clients that keep \
-            the client rules, and naive ones: three instant retries, then a login. Goodput counts work units in time. One run of each side. \
+            the client rules, and naive ones: a second for an answer, three instant retries, then a login. Goodput counts work units in time. One run of each side. \
             Beside: the same binary with its admission off.",
     ideas: &[
         (
@@ -128,14 +130,13 @@ fn rows_of(who: &str, own: &Side, peer: Option<&Side>, keeps_rules: bool) -> Vec
     if peer.is_some_and(|peer| peer.recovered_s().is_none()) {
         recovery = recovery.note("the peer never while it was watched");
     }
-    let recovery = recovery
-        .note(&format!(
-            "{} clients, {:.0} calls/s offered; {}",
-            own.clients,
-            own.offered,
-            own.stall.name()
-        ))
-        .note(&format!("loader late by {:.1} ms (p99)", own.late_ms));
+    let recovery = recovery.note(&format!(
+        "{} clients, {:.0} calls/s offered; {}",
+        own.clients,
+        own.offered,
+        own.stall.name()
+    ));
+    let recovery = void_when_late(recovery, own.late_ms);
     let amplification = row(
         "requests for each first one, from the stall on",
         "ratio",
@@ -158,6 +159,9 @@ fn rows_of(who: &str, own: &Side, peer: Option<&Side>, keeps_rules: bool) -> Vec
         })
         .at_most(0.0),
         row("goodput before the stall", "work units/s", Side::steady),
+        row("goodput during the stall", "work units/s", |side| {
+            side.counts.goodput(side.stalled.0, side.stalled.1)
+        }),
         row("connections lost and answers waited for in vain", "calls", |side| {
             side.counts.lost as f64
         }),
@@ -166,7 +170,7 @@ fn rows_of(who: &str, own: &Side, peer: Option<&Side>, keeps_rules: bool) -> Vec
 
 fn side(bench: &Bench, seawall: Seawall, conduct: Conduct) -> Result<Side, Failure> {
     let count = connections(bench, CLIENTS);
-    let offered = (peak(&seawall)? * LOAD).min(LOADER_MAX);
+    let offered = (peak(&seawall, count.min(PEAK_CLIENTS))? * LOAD).min(LOADER_MAX);
     let newcomers = count / FEW;
     let passwords = newcomers.min(PASSWORDS_MAX);
     let members = Members::register(&seawall, count - newcomers - passwords, passwords)?;
@@ -212,8 +216,8 @@ fn target(seawall: &Seawall) -> Target {
 }
 
 /// Calls a second when the same clients play without a pause.
-fn peak(seawall: &Seawall) -> Result<f64, Failure> {
-    let clients = Members::register(seawall, PEAK_CLIENTS, 0)?.clients(seawall, 0, "peak", Conduct::good())?;
+fn peak(seawall: &Seawall, count: usize) -> Result<f64, Failure> {
+    let clients = Members::register(seawall, count, 0)?.clients(seawall, 0, "peak", Conduct::good())?;
     let habits = Habits {
         checks: 2,
         reconnects: false,
@@ -223,7 +227,10 @@ fn peak(seawall: &Seawall) -> Result<f64, Failure> {
         seed: 7,
     };
     let mut crowd = Crowd::new(seawall, clients, habits);
-    let plan = Plan::closed(target(seawall), PEAK_CLIENTS, Duration::from_secs(1));
+    let plan = Plan {
+        warm_up: PEAK_WARM_UP,
+        ..Plan::closed(target(seawall), count, Duration::from_secs(1))
+    };
     Ok(load(&plan, &mut crowd, &mut NoMeter)?.rate())
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use seawall_tests::client_rules::{Call, Meaning, Reply, Seen, Step};
+use seawall_tests::client_rules::{Call, Meaning, NAIVE_TIMEOUT_MS, Reply, Seen, Step};
 
-use super::client::Client;
+use super::client::{Client, Conduct};
 use super::counts::Counts;
 use super::{deadline, work_units};
 use crate::load::{Answer, Callers, Next, Verdict};
@@ -244,7 +244,11 @@ impl Callers for Crowd<'_> {
     }
 
     fn waits_for(&self, slot: usize) -> Option<Duration> {
-        Some(match self.clients[slot].call {
+        let client = &self.clients[slot];
+        if matches!(client.conduct, Conduct::Naive(_)) {
+            return Some(Duration::from_millis(NAIVE_TIMEOUT_MS));
+        }
+        Some(match client.call {
             Call::Verify | Call::WithToken => SERVER_WAITS,
             Call::Refresh | Call::Login | Call::Register => PLAYER_WAITS,
         })

@@ -12,6 +12,7 @@ use seawall_tests::client_rules::Call;
 use seawall_tests::server::Failure;
 
 use crate::bench::Bench;
+use crate::report::Row;
 use crate::seawall::Seawall;
 
 /// Settings of a host that so many clients of one address may come to.
@@ -22,6 +23,8 @@ pub const WITHOUT_ADMISSION: &str = "admission.mode=off";
 pub const SOURCES: u8 = 32;
 /// Characters of a reason that are shown.
 const WHY_MAX: usize = 200;
+/// A loader later than this in one call of a hundred has offered something else than it says.
+const LATE_MAX_MS: f64 = 20.0;
 /// Files that are needed beside those of the connections.
 const SPARE_FILES: u64 = 1_500;
 
@@ -70,4 +73,17 @@ pub fn start_without_admission(bench: &Bench) -> Result<Seawall, String> {
         let text: String = error.to_string().chars().take(WHY_MAX).collect();
         format!("no peer without admission: {}", text.trim())
     })
+}
+
+/// The row; void, and its goal missed, when the loader was too late to have offered what it says.
+#[must_use]
+pub fn void_when_late(row: Row, late_ms: f64) -> Row {
+    if late_ms <= LATE_MAX_MS {
+        return row;
+    }
+    let row = row.note(&format!("VOID: the loader was late by {late_ms:.0} ms (p99)"));
+    Row {
+        goal_met: row.goal.as_ref().map(|_| false),
+        ..row
+    }
 }
