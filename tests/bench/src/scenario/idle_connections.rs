@@ -35,13 +35,12 @@ pub const SCENARIO: Scenario = Scenario {
     ideas: &[
         (
             "memory",
-            "Idle connections give hyper's buffers back (decisions/0701), yet more stays resident than a task of some KiB, a registration and a \
-             timer explain. Next: jemalloc's own statistics before and after, then a smaller task.",
+            "A parked connection keeps a record, its socket and, with TLS, its session (decisions/0701). Next: TLS sessions that give their record \
+             buffers back.",
         ),
         (
             "rate",
-            "Seen beside idle TLS connections only, two thirds of the rate, and the cause is not known. Next: `perf record` of server and loader \
-             while they stand.",
+            "Parked connections have no task; look at the loader first, which holds their other ends.",
         ),
     ],
     run,
