@@ -20,7 +20,7 @@ const fn live(
 pub const MODE: Setting = live(
     "admission.mode",
     Kind::Choice(&["enforce", "dry_run", "off"]),
-    "enforce",
+    "dry_run",
     "enforce refuses what cannot be done in time, dry_run only counts what it would refuse, off decides nothing; limits.in_flight_max holds in all of them.",
     "enforce 拒绝无法及时处理的请求；dry_run 只统计将被拒绝的请求；off 不作判断。limits.in_flight_max 始终有效。",
 );
