@@ -17,7 +17,7 @@ use seawall_domain::{Call, Caller, Error, Idempotency, codes};
 use crate::admission::{Class, Knock, Permit, Shed, Tenant, hints};
 use crate::app::{Facts, Inner};
 use crate::body::{self, Refusal};
-use crate::exchange::{Answer, Charge, Exchange};
+use crate::exchange::{Answer, Charge, Exchange, Withheld};
 use crate::limits::{BODY_MAX_BYTES, USER_AGENT_MAX_BYTES};
 use crate::problem::{self, Challenge};
 use crate::route::{Auth, IdempotencyRule, Route};
@@ -151,6 +151,9 @@ fn dressed(answer: Answer) -> Response<Bytes> {
     let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
     response.headers_mut().insert(CONTENT_TYPE, answer.content_type);
+    if answer.is_withheld {
+        response.extensions_mut().insert(Withheld);
+    }
     response
 }
 

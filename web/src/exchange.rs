@@ -148,7 +148,13 @@ pub struct Answer {
     pub content_type: HeaderValue,
     /// Body.
     pub body: Bytes,
+    /// Nothing is sent and the connection ends, for callers that take any answer for a verdict.
+    pub is_withheld: bool,
 }
+
+/// Marks a response that is not to be sent: its connection, or its HTTP/2 stream, ends without one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Withheld;
 
 impl Answer {
     /// 200 with JSON.
@@ -170,7 +176,19 @@ impl Answer {
             status,
             content_type: JSON,
             body: body.into(),
+            is_withheld: false,
         })
+    }
+
+    /// No answer: the connection ends. Where there is none, as inside the process, it is a bare 503.
+    #[must_use]
+    pub fn withheld() -> Self {
+        Answer {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            content_type: JSON,
+            body: Bytes::new(),
+            is_withheld: true,
+        }
     }
 
     /// A text of another media type.
@@ -180,6 +198,7 @@ impl Answer {
             status: StatusCode::OK,
             content_type: HeaderValue::from_static(content_type),
             body: body.into(),
+            is_withheld: false,
         }
     }
 }

@@ -63,7 +63,8 @@ pub enum UnknownPolicy {
     Status503,
     /// The answer waits for certainty, up to `unknown_hold_ms`, then 503.
     Hold,
-    /// The connection is closed without an answer, for servers that take any answer for "invalid".
+    /// The connection is closed without an answer, for servers that take any answer for "invalid". In a batch as
+    /// `Status503`.
     Drop,
 }
 

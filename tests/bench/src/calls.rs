@@ -16,6 +16,15 @@ pub fn is_valid(answer: &Answer<'_>) -> Verdict {
     worth(answer, answer.status == 200 && answer.has("\"status\":\"valid\""))
 }
 
+/// The same for players of an old platform, of whom some are banned: that is said, and is no mistake.
+#[must_use]
+pub fn is_valid_or_banned(answer: &Answer<'_>) -> Verdict {
+    if answer.status == 200 && answer.has("\"code\":\"account.restricted\"") {
+        return Verdict::Refused;
+    }
+    is_valid(answer)
+}
+
 /// Right when the status is 200.
 #[must_use]
 pub fn is_200(answer: &Answer<'_>) -> Verdict {

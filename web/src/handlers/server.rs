@@ -1,5 +1,6 @@
 //! Calls of game servers.
 
+use seawall_domain::game::UnknownPolicy;
 use seawall_domain::verify::Verified;
 use seawall_domain::{Error, codes};
 
@@ -7,12 +8,16 @@ use crate::doubt;
 use crate::exchange::{Answer, Exchange};
 use crate::wire;
 
-/// `session.verify`: unknown becomes 503, never invalid.
+/// `session.verify`: unknown becomes 503, or no answer where the game wants that, never invalid.
 pub async fn session_verify(exchange: Exchange) -> Result<Answer, Error> {
     let ask: wire::Verify = exchange.json()?;
     let verified = doubt::verify(&exchange, &ask).await;
     exchange.sample(&ask.token, &verified);
     match verified {
+        Verified::Unknown {
+            policy: UnknownPolicy::Drop,
+            ..
+        } => Ok(Answer::withheld()),
         Verified::Unknown {
             code, retry_after_ms, ..
         } => Err(unknown(code, retry_after_ms)),

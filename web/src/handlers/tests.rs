@@ -11,9 +11,12 @@ use seawall_domain::testing::World;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::listener::{BoundAddress, Listener, ListenerConfig, Server};
+use crate::origin::Surface;
 use crate::routes::{ROUTES, find};
-use crate::testing::{app_over, code};
+use crate::testing::{PATIENCE, app_over, code};
 use crate::{App, Limits, wire};
 
 /// A platform, its application, and which operations were called.
@@ -137,7 +140,7 @@ async fn in_doubt(settings: Value) -> (Api, String) {
 
 #[tokio::test]
 async fn in_doubt_an_answer_is_503_at_once_or_held() {
-    for (policy, hold_ms) in [("status_503", 4_000), ("hold", 4_000), ("drop", 4_000), ("hold", 0)] {
+    for (policy, hold_ms) in [("status_503", 4_000), ("hold", 4_000), ("hold", 0)] {
         let (api, token) = in_doubt(json!({ "unknown_policy": policy, "unknown_hold_ms": hold_ms })).await;
         // Not before: the store is no part of the paused time.
         tokio::time::pause();
@@ -155,6 +158,30 @@ async fn in_doubt_an_answer_is_503_at_once_or_held() {
         );
         tokio::time::resume();
     }
+}
+
+#[tokio::test]
+async fn in_doubt_a_connection_may_end_without_an_answer() {
+    let (api, token) = in_doubt(json!({ "unknown_policy": "drop" })).await;
+    let config = ListenerConfig::new("test", "127.0.0.1:0".parse().unwrap(), &[Surface::Server]);
+    let server = Server::start(vec![Listener::bind(config).unwrap()], api.app.clone()).unwrap();
+    let BoundAddress::Tcp(address) = server.local_addresses()[0].1 else {
+        panic!("no TCP address");
+    };
+    let (path, body) = ("/server/v1/sessions/verify", json!({ "token": token }).to_string());
+    let mut head = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in api.signature(path, &body) {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("{head}\r\n{body}").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer));
+    let _ = read.await.expect("the connection ends");
+    assert_eq!(String::from_utf8_lossy(&answer), "");
 }
 
 #[tokio::test]

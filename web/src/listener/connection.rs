@@ -25,6 +25,7 @@ use super::pulse::Pulse;
 use super::refusal;
 use super::watched::Watched;
 use crate::app::App;
+use crate::exchange::Withheld;
 use crate::limits::{
     H2_ERROR_RESETS_MAX, H2_PENDING_RESETS_MAX, H2_SEND_BUFFER_BYTES, H2_STREAMS_MAX, H2_WINDOW_BYTES,
     HEADER_MAX_BYTES, URI_MAX_BYTES,
@@ -247,14 +248,17 @@ struct RequestService {
 
 impl hyper::service::Service<Request<Incoming>> for RequestService {
     type Response = Response<AnswerBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Error = NoAnswer;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, NoAnswer>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let ending = Ending::of(&self.pulse);
         let (app, origin) = (self.app.clone(), Arc::clone(&self.origin));
         Box::pin(async move {
             let answer = app.respond(&origin, request).await;
+            if answer.extensions().get::<Withheld>().is_some() {
+                return Err(NoAnswer);
+            }
             Ok(answer.map(|body| AnswerBody {
                 body: Full::new(body),
                 _ending: ending,
@@ -262,6 +266,11 @@ impl hyper::service::Service<Request<Incoming>> for RequestService {
         })
     }
 }
+
+/// An answer is withheld; hyper ends the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is withheld")]
+struct NoAnswer;
 
 /// Marks the end of an exchange when dropped.
 struct Ending {

@@ -94,7 +94,7 @@ pub enum UnknownPolicy {
     Status503,
     /// The answer waits for certainty, up to `unknown_hold_ms`, then 503.
     Hold,
-    /// The connection is closed without an answer; as `status_503` where a listener cannot do that.
+    /// The connection is closed without an answer. In a batch as `status_503`.
     Drop,
 }
 

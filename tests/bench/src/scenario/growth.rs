@@ -7,7 +7,7 @@ use seawall_tests::server::Failure;
 use super::Scenario;
 use super::verify_hot::CONNECTIONS;
 use crate::bench::{Bench, Figures, each};
-use crate::calls::{Guests, Prepared, Refreshes, is_valid};
+use crate::calls::{Guests, Prepared, Refreshes, is_valid_or_banned};
 use crate::dataset::{Dataset, SESSIONS_PER_ACCOUNT};
 use crate::load::Plan;
 use crate::machine::SERVER_CPU;
@@ -107,7 +107,11 @@ fn measure(bench: &Bench, set: &Dataset, label: String) -> Result<Size, Failure>
         refresh.push(refreshes(bench, &seawall, fresh)?);
         let plan = || Plan::closed(seawall.target(), CONNECTIONS, bench.span);
         registration.push(bench.measure(&plan(), &mut Guests::new(&seawall, run as u64), seawall.pid())?);
-        verify.push(bench.measure(&plan(), &mut Prepared::new(&requests, is_valid), seawall.pid())?);
+        verify.push(bench.measure(
+            &plan(),
+            &mut Prepared::new(&requests, is_valid_or_banned),
+            seawall.pid(),
+        )?);
     }
     let status = bench.command_line(&["status", "--json", "--data", &data.display().to_string()])?;
     let planned = status["memory"]["planned_bytes"].as_f64().unwrap_or(0.0);
