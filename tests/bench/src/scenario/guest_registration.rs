@@ -17,8 +17,9 @@ pub const SCENARIO: Scenario = Scenario {
     ideas: &[
         (
             "rate",
-            "By perf 44 % of the processor time is HTTP, 31 % the sequencer, 19 % the writer, 5 % the auth log. Beside the bare store: HTTP, the \
-             rules, their reads and the auth log on the same CPU. Next: fewer reads where a key is fresh, and wake-ups of the runtime once a group.",
+            "By perf 41 % of the processor time is HTTP, 23 % the sequencer, 14 % flushes and compactions, 13 % the writer, 9 % the auth log \
+             (ARCHITECTURE.md). Beside the bare store: HTTP, the rules, their reads and the auth log on the same CPU. Next: fewer reads where a \
+             key is fresh, and wake-ups of the runtime once a group.",
         ),
         (
             "p99",
