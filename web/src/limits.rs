@@ -54,7 +54,7 @@ pub struct Limits {
     pub rest_after_ms: u64,
     /// Largest body of an ordinary call, in bytes; routes that take more (imports, uploads) say so themselves.
     pub body_max_bytes: usize,
-    /// TLS handshakes at a time; more are closed.
+    /// TLS handshakes at a time; more wait their turn.
     pub handshakes_max: usize,
     /// Connections in all.
     pub connections_max: usize,

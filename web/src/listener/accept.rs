@@ -378,8 +378,9 @@ impl Door {
             if !transport.is_readable().await {
                 return Err("handshake_failed");
             }
-            let Ok(_place) = self.handshakes.try_acquire() else {
-                return Err("handshake_limit");
+            // Whoever is too many waits its turn, for as long as a handshake may take: closing would only bring it back.
+            let Ok(_place) = self.handshakes.acquire().await else {
+                return Err("handshake_failed");
             };
             acceptor.accept(transport).await.map_err(|_| "handshake_failed")
         });

@@ -42,8 +42,8 @@ pub const HANDSHAKES_MAX: Setting = fixed(
     "limits.handshakes_max",
     whole(1, 100_000, "handshakes"),
     "512",
-    "TLS handshakes at once; more are closed.",
-    "同时进行的 TLS 握手数上限；超过则关闭连接。",
+    "TLS handshakes at once; more wait their turn, within limits.handshake_ms.",
+    "同时进行的 TLS 握手数上限；超过则在 limits.handshake_ms 内排队等候。",
 );
 /// Handshake.
 pub const HANDSHAKE_MS: Setting = fixed(

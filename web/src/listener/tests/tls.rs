@@ -9,6 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, HandshakeKind, SignatureScheme};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -119,6 +120,33 @@ async fn visit(world: &World, config: &Arc<ClientConfig>, host: &str) -> Handsha
     let mut client = Client::new(connect(world, config, host).await);
     assert_eq!(client.get("/livez").await.status, 200);
     client.stream.get_ref().1.handshake_kind().unwrap()
+}
+
+#[tokio::test]
+async fn handshakes_beyond_the_limit_wait_their_turn() {
+    let limits = Limits {
+        handshakes_max: 1,
+        ..Limits::default()
+    };
+    let world = World::start(limits, |config| config.tls = Some(tls(3)));
+    // Begins a handshake and does not go on, so that it holds the only place.
+    let mut holder = TcpStream::connect(("127.0.0.1", world.port())).await.unwrap();
+    holder.write_all(&[22, 3, 1]).await.unwrap();
+    eventually(
+        || world.metric("seawall_connections_open{listener=\"test\"}") == 1.0,
+        "the holder is there",
+    )
+    .await;
+    let config = client_config(ECDSA, &["http/1.1"]);
+    let mut waiting = std::pin::pin!(connect(&world, &config, "default.example"));
+    let soon = std::time::Duration::from_millis(300);
+    assert!(
+        tokio::time::timeout(soon, waiting.as_mut()).await.is_err(),
+        "it has no place yet"
+    );
+    drop(holder);
+    let mut client = Client::new(waiting.await);
+    assert_eq!(client.get("/livez").await.status, 200);
 }
 
 #[tokio::test]
