@@ -63,8 +63,6 @@ impl Parts {
             mirrors.attach(store_options(config, &memory, keys.clone(), progress)),
         )?;
         recovery::say(&store);
-        let disk = DiskWatch::start(dir.root(), config.disk, store.clone());
-        let disk = disk.map_err(|error| Failure::Failed(format!("{}: {error}", dir.root().display())))?;
         progress.enter(Phase::OpeningAuthLog);
         let auth_log =
             Arc::new(SegmentAuthLog::open(&dir.auth_log(), config.auth_log_retention_ms).map_err(Failure::Failed)?);
@@ -92,6 +90,9 @@ impl Parts {
         });
         let platform = platform.map_err(|error| Failure::Failed(format!("the platform cannot be opened: {error}")))?;
         deletions::reapply(&dir, &platform).map_err(Failure::Failed)?;
+        // Not before: the few rows that a start writes must not be refused for lack of room.
+        let disk = DiskWatch::start(dir.root(), config.disk, store.clone());
+        let disk = disk.map_err(|error| Failure::Failed(format!("{}: {error}", dir.root().display())))?;
         let source = Source {
             store: store.clone(),
             auth_log: Arc::clone(&auth_log),
