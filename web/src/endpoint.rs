@@ -125,7 +125,7 @@ where
     let response = match through_gates(app, route, facts, &permit, deadline, parts, body).await {
         Ok(answer) => dressed(answer),
         Err(Stopped::Refused(refusal)) => refused(app, route, facts, &refusal),
-        Err(Stopped::Late) => shed_answer(app, route, facts, app.admission.too_late(route.class), false),
+        Err(Stopped::Late(shed)) => shed_answer(app, route, facts, shed, false),
     };
     let is_ours = response.status().is_server_error();
     if !is_ours && deadline.is_none_or(|deadline| Instant::now() <= deadline) {
@@ -138,7 +138,7 @@ where
 enum Stopped {
     Refused(Refusal),
     /// The caller waits no more.
-    Late,
+    Late(Shed),
 }
 
 impl<E: Into<Refusal>> From<E> for Stopped {
@@ -203,8 +203,10 @@ where
     )
     .await?;
     let now = Instant::now();
-    if deadline.is_some_and(|deadline| now > deadline) {
-        return Err(Stopped::Late);
+    if deadline.is_some_and(|deadline| now > deadline)
+        && let Some(shed) = app.admission.too_late(route.class)
+    {
+        return Err(Stopped::Late(shed));
     }
     app.metrics
         .admission

@@ -118,14 +118,16 @@ impl Admission {
         self.core.charge(class, place, units);
     }
 
-    /// A refusal for a caller whose deadline passed before work began.
-    pub(crate) fn too_late(&self, class: Class) -> Shed {
-        let reason = Reason::Deadline;
-        self.core.figures.class(class).shed(reason, false);
-        Shed {
+    /// The refusal for a caller whose deadline passed before work began; none where refusals are only counted, or none made.
+    pub(crate) fn too_late(&self, class: Class) -> Option<Shed> {
+        let (mode, reason) = (self.core.options.load().mode, Reason::Deadline);
+        if mode != Mode::Off {
+            self.core.figures.class(class).shed(reason, mode == Mode::DryRun);
+        }
+        (mode == Mode::Enforce).then(|| Shed {
             reason,
             retry_after_ms: self.core.retry_base_ms(class),
-        }
+        })
     }
 
     /// Texts of refusals.

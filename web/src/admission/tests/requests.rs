@@ -336,6 +336,14 @@ async fn work_is_not_begun_for_a_caller_who_has_gone() {
     let figures = house.core().figures.class(Class::Refresh);
     assert_eq!((figures.admitted.get(), figures.in_time.get()), (2, 1));
     assert_eq!(house.core().in_flight(), 0);
+    for (mode, counted) in [(Mode::DryRun, 1), (Mode::Off, 1)] {
+        house.app.set_admission(AdmissionOptions {
+            mode,
+            ..AdmissionOptions::default()
+        });
+        assert_eq!(ask("1").await.status(), 401, "{mode:?}: it is looked at all the same");
+        assert_eq!(figures.shed_count(Reason::Deadline, true), counted, "{mode:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
