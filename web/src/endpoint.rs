@@ -202,6 +202,7 @@ where
         body_deadline.into(),
     )
     .await?;
+    app.admission.turn(route.class, permit.place, deadline).await;
     let now = Instant::now();
     if deadline.is_some_and(|deadline| now > deadline)
         && let Some(shed) = app.admission.too_late(route.class)

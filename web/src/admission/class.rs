@@ -63,9 +63,10 @@ impl Class {
         !matches!(self, Class::Verify | Class::Refresh)
     }
 
-    /// Does it wait for password hashes?
+    /// Does it wait for password hashes? Most who register are guests without a password; the few who are not meet the
+    /// bound of the hash queue itself.
     pub(crate) fn hashes(self) -> bool {
-        matches!(self, Class::Login | Class::Register)
+        self == Class::Login
     }
 }
 

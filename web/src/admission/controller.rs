@@ -26,6 +26,10 @@ pub(crate) const IDLE_WINDOWS: u32 = 20;
 const FRESH: f64 = 0.5;
 /// How much tight memory counts beside other signs.
 const TIGHT: f64 = 2.0;
+/// What is left of a level that was good, whatever the signs say. Of everything more than of what waits for something:
+/// a token check refused is hardly cheaper than one answered, and the lateness may be a neighbour's on the machine.
+const KEPT: f64 = 0.1;
+const KEPT_OF_ALL: f64 = 0.5;
 /// Tenants shown.
 const SHOWN: usize = 10;
 
@@ -40,6 +44,8 @@ pub(crate) struct Moment {
     pub(crate) now_ms: u64,
     /// Its end on the wall clock.
     pub(crate) now_at: UnixMs,
+    /// How long work below the token checks waited for its turn, in milliseconds.
+    pub(crate) turn_wait_ms: f64,
     /// What the process says.
     pub(crate) pressure: Pressure,
 }
@@ -73,15 +79,34 @@ struct Memory {
 pub(crate) struct Controller {
     /// Of everything: lateness and memory.
     level: Level,
-    /// Of what waits for the store, which token checks do not.
+    /// Of what waits for its turn and for the store, which token checks do not.
     store_level: Level,
-    /// Of what waits for password hashes.
+    /// Of logins, which wait for password hashes.
     hash_level: Level,
     memory: Vec<Memory>,
     completed_units: PerClass<f64>,
     ratio_before: PerClass<f64>,
     idle_windows: u32,
     is_shedding: bool,
+}
+
+/// A wait beside its target.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    /// Times the target; above 1 is trouble.
+    trouble: f64,
+    ms: f64,
+}
+
+impl Wait {
+    fn of(ms: f64, target_ms: u64) -> Self {
+        let trouble = ms / target_ms.max(1) as f64;
+        Wait { trouble, ms }
+    }
+
+    fn or_worse(self, other: Wait) -> Self {
+        if other.trouble > self.trouble { other } else { self }
+    }
 }
 
 /// Sums of one window by class, in units.
@@ -102,9 +127,9 @@ impl Controller {
             flows: [Remembered::default(); SHEDDABLE],
         };
         Controller {
-            level: Level::default(),
-            store_level: Level::default(),
-            hash_level: Level::default(),
+            level: Level::new(KEPT_OF_ALL),
+            store_level: Level::new(KEPT),
+            hash_level: Level::new(KEPT),
             memory: vec![nothing; TENANTS_MAX + 1],
             completed_units: PerClass::default(),
             ratio_before: PerClass::of(|_| 1.0),
@@ -198,25 +223,31 @@ impl Controller {
     /// Lets the levels go one step.
     fn judge(&mut self, options: &AdmissionOptions, sums: &Sums, moment: &Moment) -> Room {
         let pressure = &moment.pressure;
-        let lag_ms = moment.lag_ms.max(pressure.loop_lag_ms_mean);
-        let of_memory = if pressure.memory_is_tight { TIGHT } else { 0.0 };
         let floor = options.floor_units_per_second as f64 * WINDOW_MS as f64 / 1000.0;
-        let seen = |of: fn(&PerClass<f64>) -> f64, trouble: f64, is_certain: bool| Seen {
+        let seen = |of: fn(&PerClass<f64>) -> f64, wait: Wait, is_certain: bool| Seen {
             offered: of(&sums.offered),
             admitted: of(&sums.admitted),
             completed: of(&sums.completed),
-            trouble,
+            trouble: wait.trouble,
+            wait_ms: wait.ms,
             is_certain,
         };
-        let of_lag = lag_ms / options.lag_target_ms.max(1) as f64;
-        let trouble = of_lag.max(of_memory);
+        let of_lag = Wait::of(moment.lag_ms.max(pressure.loop_lag_ms_mean), options.lag_target_ms);
+        let of_memory = Wait {
+            trouble: if pressure.memory_is_tight { TIGHT } else { 0.0 },
+            ms: 0.0,
+        };
+        let all = of_lag.or_worse(of_memory);
         self.level
-            .step(seen(PerClass::sum, trouble, pressure.memory_is_tight), floor);
-        let of_commit = pressure.commit_wait_ms / options.commit_wait_max_ms.max(1) as f64;
+            .step(seen(PerClass::sum, all, pressure.memory_is_tight), floor);
+        let of_commit = Wait::of(pressure.commit_wait_ms, options.commit_wait_max_ms);
+        let of_turn = Wait::of(moment.turn_wait_ms, options.turn_wait_max_ms);
         let storing = |units: &PerClass<f64>| units.sum() - units.at(Class::Verify);
-        self.store_level.step(seen(storing, of_commit, of_commit > 1.0), floor);
-        let of_hash = pressure.hash_wait_ms / options.hash_wait_max_ms.max(1) as f64;
-        let hashing = |units: &PerClass<f64>| units.at(Class::Login) + units.at(Class::Register);
+        let store = of_commit.or_worse(of_turn);
+        self.store_level
+            .step(seen(storing, store, of_commit.trouble > 1.0), floor);
+        let of_hash = Wait::of(pressure.hash_wait_ms, options.hash_wait_max_ms);
+        let hashing = |units: &PerClass<f64>| units.at(Class::Login);
         self.hash_level.step(seen(hashing, of_hash, false), floor);
         Room {
             units: self.level.units(),
@@ -274,10 +305,12 @@ impl Controller {
         let lag_ms = moment.lag_ms.max(moment.pressure.loop_lag_ms_mean);
         core.figures.lag_ms.set(lag_ms);
         core.figures.limit_units.set(limit);
+        core.figures.turn_wait_ms.set(moment.turn_wait_ms);
         core.figures.commit_wait_ms.set(moment.pressure.commit_wait_ms);
         core.figures.hash_wait_ms.set(moment.pressure.hash_wait_ms);
         *core.signs.lock() = Signs {
             lag_ms,
+            turn_wait_ms: moment.turn_wait_ms,
             pressure: moment.pressure,
             is_overloaded: self.level.is_overloaded() || self.store_level.is_overloaded(),
             limit_units_per_second: limit,

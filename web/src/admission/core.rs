@@ -16,6 +16,7 @@ use super::rank::{self, RANKS, Subject};
 use super::refusal::{Prepared, Shed};
 use super::signs::Signs;
 use super::tenants::{Flow, Place, TENANTS_MAX, Tenant, Tenants};
+use super::turns::Turns;
 use super::{AdmissionOptions, Mode};
 use crate::limits::RETRY_AFTER_BASE_MS;
 
@@ -51,6 +52,7 @@ pub(crate) struct Core {
     pub(crate) figures: Arc<Figures>,
     pub(crate) prepared: Prepared,
     pub(crate) held: Held,
+    pub(crate) turns: Turns,
     pub(crate) signs: Mutex<Signs>,
     /// Does anybody's rank matter now?
     pub(crate) is_shedding: AtomicBool,
@@ -117,6 +119,7 @@ impl Core {
             figures,
             prepared: Prepared::new(),
             held: Held::default(),
+            turns: Turns::default(),
             signs: Mutex::default(),
             is_shedding: AtomicBool::new(false),
             is_hash_short: AtomicBool::new(false),

@@ -1,11 +1,13 @@
-//! How much work is let in: falls below what was admitted while there are signs of overload, rises again when they are
-//! gone, faster while it is far from what was good before. Pure; one step is one window.
+//! How much work is let in: while there are signs of overload, what is answered less the backlog that the signs show;
+//! when they are gone it rises again, faster while it is far from what was good before. Pure; one step is one window.
 
 /// Windows of trouble in a row that make an overload.
 const OVERLOADED_WINDOWS: u32 = 2;
-/// A cut by mild trouble; up to [`CUT_TIMES_MAX`] times it when the trouble is many times its target.
-const CUT: f64 = 0.05;
-const CUT_TIMES_MAX: f64 = 6.0;
+/// In what time a backlog is to be worked off, in milliseconds: who waits 200 ms in it is met by a cut of a fifth.
+const DRAIN_MS: f64 = 1_000.0;
+/// The least and the most that is cut off what is answered. Never all of it: what is answered is being done, and a
+/// spike of lateness must not leave the house empty behind it.
+const CUT: (f64, f64) = (0.05, 0.7);
 /// Growth by window near the best known level.
 const GROWTH: f64 = 0.01;
 /// Growth by window while it is far below the best known level.
@@ -15,18 +17,12 @@ const CALM_WINDOWS: u32 = 10;
 const DOUBLINGS_MAX: u32 = 2;
 /// How near to the best known level fast growth goes.
 const NEAR: f64 = 0.9;
-/// However bad the signs: at least so much of what is completed is let in, so that a backlog drains and the house does
-/// not stand empty behind it.
-const DRAIN: f64 = 0.7;
-/// As before, when the trouble is [`DEEP`] times its target: the first seconds of a storm let in many times too much.
-const DRAIN_DEEP: f64 = 0.3;
-const DEEP: f64 = 10.0;
-/// However long the trouble: at least so much of what was good before it.
-const KEEP: f64 = 0.1;
 /// Windows in a row in which nothing was shed, after which there is no limit.
 const QUIET_WINDOWS: u32 = 10;
 /// Weight of the newest window in what was good.
 const FRESH: f64 = 0.1;
+/// Weight of the newest window in what is answered: in a window that stood still little was, and in the next too much.
+const FRESH_DONE: f64 = 0.3;
 
 /// What one window has shown, in units of a window of standard length.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +35,8 @@ pub(crate) struct Seen {
     pub(crate) completed: f64,
     /// The worst sign by its target; above 1 is trouble.
     pub(crate) trouble: f64,
+    /// How long work waits behind other work, in milliseconds.
+    pub(crate) wait_ms: f64,
     /// Sure at once, without a second window.
     pub(crate) is_certain: bool,
 }
@@ -46,9 +44,13 @@ pub(crate) struct Seen {
 /// The limit, and what it has learnt.
 #[derive(Debug, Clone)]
 pub(crate) struct Level {
+    /// However long the trouble: at least so much of what was good before it.
+    keep: f64,
     limit: f64,
     /// Mean of what was admitted and answered while all was well.
     good: f64,
+    /// Mean of what was answered in the last windows.
+    done: f64,
     /// What to come back to fast after the trouble.
     goal: f64,
     troubled_windows: u32,
@@ -56,20 +58,21 @@ pub(crate) struct Level {
     quiet_windows: u32,
 }
 
-impl Default for Level {
-    fn default() -> Self {
+impl Level {
+    /// No limit yet; never below `keep` of what was good.
+    pub(crate) fn new(keep: f64) -> Self {
         Level {
+            keep,
             limit: f64::INFINITY,
             good: 0.0,
+            done: 0.0,
             goal: 0.0,
             troubled_windows: 0,
             calm_windows: 0,
             quiet_windows: 0,
         }
     }
-}
 
-impl Level {
     /// Units a window; infinite when there is no limit.
     pub(crate) fn units(&self) -> f64 {
         self.limit
@@ -82,6 +85,7 @@ impl Level {
 
     /// One window further; never below `floor`.
     pub(crate) fn step(&mut self, seen: Seen, floor: f64) {
+        self.done += FRESH_DONE * (seen.completed - self.done);
         if seen.trouble <= 1.0 {
             self.troubled_windows = 0;
             self.rise(seen);
@@ -101,24 +105,12 @@ impl Level {
 
     fn fall(&mut self, seen: Seen, floor: f64, begins: bool) {
         self.calm_windows = 0;
-        // Before there was a limit, more came in than could be done; what was completed says how much could.
-        let could = if seen.completed > 0.0 {
-            seen.admitted.min(seen.completed)
-        } else {
-            seen.admitted
-        };
-        let base = if self.limit.is_finite() {
-            self.limit.min(seen.admitted)
-        } else {
-            could
-        };
         if begins {
-            self.goal = base.max(self.good);
+            self.goal = self.done.max(self.good);
         }
-        let cut = CUT * (seen.trouble / 2.0).clamp(1.0, CUT_TIMES_MAX);
-        let drain = if seen.trouble > DEEP { DRAIN_DEEP } else { DRAIN };
-        let least = floor.max(seen.completed * drain).max(self.good * KEEP);
-        self.limit = (base * (1.0 - cut)).max(least);
+        let cut = (seen.wait_ms / DRAIN_MS).clamp(CUT.0, CUT.1);
+        let least = floor.max(self.good * self.keep);
+        self.limit = (self.done * (1.0 - cut)).max(least);
     }
 
     fn rise(&mut self, seen: Seen) {
@@ -163,47 +155,96 @@ mod tests {
             admitted,
             completed,
             trouble,
+            wait_ms: trouble * 20.0,
             is_certain: false,
         }
     }
 
+    /// One that has seen a hundred units a window for long.
+    fn busy() -> Level {
+        let mut level = Level::new(0.1);
+        for _ in 0..100 {
+            level.step(seen(100.0, 100.0, 100.0, 0.1), 1.0);
+        }
+        level
+    }
+
+    fn is_near(level: &Level, units: f64) -> bool {
+        (level.units() - units).abs() < 0.1
+    }
+
     #[test]
     fn one_late_window_is_no_overload_two_are() {
-        let mut level = Level::default();
+        let mut level = busy();
         level.step(seen(100.0, 100.0, 100.0, 1.5), 1.0);
         assert_eq!(level.units(), f64::INFINITY);
         level.step(seen(100.0, 100.0, 100.0, 0.1), 1.0);
         level.step(seen(100.0, 100.0, 100.0, 1.5), 1.0);
         assert_eq!(level.units(), f64::INFINITY);
         level.step(seen(100.0, 100.0, 100.0, 1.5), 1.0);
-        assert_eq!(level.units(), 95.0);
-        let mut sure = Level::default();
+        assert!(is_near(&level, 95.0), "{}", level.units());
+        let mut sure = busy();
         let certain = Seen {
             is_certain: true,
             ..seen(100.0, 100.0, 100.0, 1.5)
         };
         sure.step(certain, 1.0);
-        assert_eq!(sure.units(), 95.0);
+        assert!(is_near(&sure, 95.0), "{}", sure.units());
     }
 
     #[test]
-    fn worse_trouble_cuts_more_and_never_below_the_floor() {
-        let fall = |trouble| {
-            let mut level = Level::default();
+    fn the_cut_follows_the_backlog_and_what_is_answered() {
+        let fall = |wait_ms| {
+            let mut level = busy();
             let worse = Seen {
                 is_certain: true,
-                ..seen(1_000.0, 100.0, 10.0, trouble)
+                wait_ms,
+                ..seen(1_000.0, 500.0, 100.0, 9.0)
             };
-            level.limit = 100.0;
             level.step(worse, 20.0);
             level.units()
         };
-        assert_eq!((fall(1.1), fall(4.0), fall(100.0)), (95.0, 90.0, 70.0));
-        let mut level = Level::default();
-        for _ in 0..200 {
-            level.step(seen(100.0, level.units().min(100.0), 0.0, 50.0), 20.0);
+        for (wait_ms, units) in [(10.0, 95.0), (200.0, 80.0), (500.0, 50.0), (9_000.0, 30.0)] {
+            assert!((fall(wait_ms) - units).abs() < 0.1, "{wait_ms} ms: {}", fall(wait_ms));
         }
-        assert_eq!(level.units(), 20.0);
+    }
+
+    #[test]
+    fn a_window_that_stood_still_does_not_empty_the_house() {
+        let mut level = busy();
+        for completed in [10.0, 10.0] {
+            level.step(
+                Seen {
+                    wait_ms: 280.0,
+                    ..seen(100.0, 100.0, completed, 14.0)
+                },
+                1.0,
+            );
+        }
+        assert!(level.units() > 35.0, "{}", level.units());
+        level.step(
+            Seen {
+                wait_ms: 150.0,
+                ..seen(100.0, 40.0, 250.0, 7.5)
+            },
+            1.0,
+        );
+        assert!(
+            level.units() > 90.0,
+            "what is answered says what can be: {}",
+            level.units()
+        );
+    }
+
+    #[test]
+    fn trouble_without_an_end_leaves_the_floor_and_a_part_of_what_was_good() {
+        for (keep, floor, left) in [(0.1, 1.0, 10.0), (0.5, 1.0, 50.0), (0.1, 20.0, 20.0)] {
+            let mut level = Level { keep, ..busy() };
+            for _ in 0..200 {
+                level.step(seen(100.0, level.units().min(100.0), 0.0, 50.0), floor);
+            }
+            assert!(is_near(&level, left), "{}", level.units());
+        }
     }
 
     #[test]
@@ -211,7 +252,7 @@ mod tests {
         let mut level = Level {
             limit: 95.0,
             goal: 100.0,
-            ..Level::default()
+            ..Level::new(0.1)
         };
         level.step(seen(500.0, 95.0, 95.0, 0.2), 1.0);
         assert!((level.units() - 95.95).abs() < 1e-9, "{}", level.units());

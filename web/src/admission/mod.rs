@@ -20,6 +20,7 @@ mod share;
 mod signs;
 mod task;
 mod tenants;
+mod turns;
 mod view;
 
 #[cfg(test)]
@@ -44,6 +45,7 @@ use core::Core;
 pub(crate) use core::{Knock, Metered, Permit};
 use rank::Subject;
 use task::Running;
+use turns::Asks;
 
 /// Admission of one application.
 #[derive(Debug)]
@@ -104,6 +106,21 @@ impl Admission {
     /// Lets a request in or not; [`Class::Vital`] always. `subject` is asked only when somebody must stay out.
     pub(crate) fn admit<'s>(&self, knock: &Knock, subject: impl FnOnce() -> Subject<'s>) -> Result<Permit<'_>, Shed> {
         self.core.admit(knock, subject)
+    }
+
+    /// Waits until work of a class below the token checks may begin; see [`turns`]. It may be past its deadline by then.
+    pub(crate) async fn turn(&self, class: Class, place: usize, deadline: Option<Instant>) {
+        let core = &self.core;
+        if class <= Class::Verify || core.options.load().mode == Mode::Off {
+            return;
+        }
+        let asks = Asks {
+            class,
+            place,
+            now_us: core.us(Instant::now()),
+            late_us: deadline.map_or(u64::MAX, |deadline| core.us(deadline)),
+        };
+        core.turns.turn(asks).await;
     }
 
     /// Charges token checks to the quota of a proven key.

@@ -56,9 +56,11 @@ pub struct AdmissionOptions {
     pub bulk: ClassOptions,
     /// Mean lateness of the runtime above which it is overloaded, in milliseconds, 1-1000.
     pub lag_target_ms: u64,
+    /// Wait for a turn above which work below the token checks is held down, in milliseconds, 1-60000.
+    pub turn_wait_max_ms: u64,
     /// Wait for a commit above which the store is overloaded, in milliseconds, 1-60000.
     pub commit_wait_max_ms: u64,
-    /// Wait for a password hash above which logins and registrations are held down, in milliseconds, 1-60000.
+    /// Wait for a password hash above which logins are held down, in milliseconds, 1-60000.
     pub hash_wait_max_ms: u64,
     /// Work that is admitted even when every signal is bad, in units a second, 10-1000000: a controller that is
     /// misled must not close the house.
@@ -101,6 +103,7 @@ impl Default for AdmissionOptions {
             register: class(5, 7, 5_000),
             bulk: class(5, 10, 10_000),
             lag_target_ms: 20,
+            turn_wait_max_ms: 50,
             commit_wait_max_ms: 100,
             hash_wait_max_ms: 500,
             floor_units_per_second: 200,

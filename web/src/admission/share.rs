@@ -8,9 +8,9 @@ use super::class::{Class, PerClass};
 pub(crate) struct Room {
     /// Units of all classes; infinite when nothing has to be shed.
     pub(crate) units: f64,
-    /// Units of the classes that wait for the store: all but Verify; infinite likewise.
+    /// Units of the classes that wait for turns and the store: all but Verify; infinite likewise.
     pub(crate) store_units: f64,
-    /// Units of the classes that wait for password hashes; infinite likewise.
+    /// Units of logins, which wait for password hashes; infinite likewise.
     pub(crate) hash_units: f64,
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct Room {
 /// a lender has its share back in the next.
 pub(crate) fn classes(room: Room, offered: &PerClass<f64>, shares: &PerClass<f64>) -> PerClass<f64> {
     let mut asked = *offered;
-    limit_hashing(room.hash_units, &mut asked, shares);
+    asked.set(Class::Login, asked.at(Class::Login).min(room.hash_units));
     let verify = asked.at(Class::Verify).min(room.units);
     let rest = (room.units - verify).min(room.store_units);
     if rest.is_infinite() {
@@ -42,19 +42,6 @@ pub(crate) fn classes(room: Room, offered: &PerClass<f64>, shares: &PerClass<f64
         spare -= more;
     }
     given
-}
-
-/// Takes from the wishes of the hashing classes what the hash pool cannot do: by their guarantees, then in order.
-fn limit_hashing(units: f64, asked: &mut PerClass<f64>, shares: &PerClass<f64>) {
-    let (login, register) = (asked.at(Class::Login), asked.at(Class::Register));
-    if login + register <= units {
-        return;
-    }
-    let (of_login, of_register) = (shares.at(Class::Login), shares.at(Class::Register));
-    let both = (of_login + of_register).max(f64::MIN_POSITIVE);
-    let for_register = register.min((units * of_register / both).max(units - login));
-    asked.set(Class::Login, login.min(units - for_register));
-    asked.set(Class::Register, for_register);
 }
 
 /// The level up to which every tenant gets what it asks for, so that all together get `units` (max-min fairness);
@@ -146,21 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_hash_pool_holds_down_logins_and_registrations_alone() {
+    fn a_slow_hash_pool_holds_down_logins_alone() {
         let room = Room {
             units: f64::INFINITY,
             store_units: f64::INFINITY,
             hash_units: 50.0,
         };
-        let given = classes(room, &PerClass([500.0, 500.0, 500.0, 500.0, 500.0]), &shares()).0;
-        assert_eq!((given[0], given[1], given[4]), (500.0, 500.0, 500.0));
-        assert_eq!((given[2], given[3]), (40.0, 10.0));
-        let given = classes(room, &PerClass([0.0, 0.0, 5.0, 500.0, 0.0]), &shares()).0;
-        assert_eq!(
-            (given[2], given[3]),
-            (5.0, 45.0),
-            "registrations borrow what logins leave"
-        );
+        let given = classes(room, &PerClass([500.0; 5]), &shares()).0;
+        assert_eq!(given, [500.0, 500.0, 50.0, 500.0, 500.0]);
     }
 
     #[test]
@@ -202,9 +182,9 @@ mod tests {
                 prop_assert!(*given >= 0.0 && *given <= offered + 1e-6);
             }
             prop_assert!(given.sum() <= units + 1e-6);
-            prop_assert!(given.at(Class::Login) + given.at(Class::Register) <= hash + 1e-6);
+            prop_assert!(given.at(Class::Login) <= hash + 1e-6);
             prop_assert!((given.at(Class::Verify) - offered[0].min(units)).abs() < 1e-6);
-            if offered[2] + offered[3] <= hash {
+            if offered[2] <= hash {
                 prop_assert!((given.sum() - units.min(offered.iter().sum())).abs() < 1e-3);
             }
         }

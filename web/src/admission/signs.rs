@@ -9,15 +9,17 @@ use crate::host::Pressure;
 pub(crate) struct Signs {
     /// Mean lateness of the runtime, in milliseconds.
     pub(crate) lag_ms: f64,
+    /// Wait for a turn, in milliseconds.
+    pub(crate) turn_wait_ms: f64,
     /// What the process said.
     pub(crate) pressure: Pressure,
     /// Do the signs of overload last?
     pub(crate) is_overloaded: bool,
     /// Infinite without a limit.
     pub(crate) limit_units_per_second: f64,
-    /// As before, of what waits for the store.
+    /// As before, of all below the token checks.
     pub(crate) store_limit_units_per_second: f64,
-    /// As before, of logins and registrations.
+    /// As before, of logins.
     pub(crate) hash_limit_units_per_second: f64,
     /// By class.
     pub(crate) offered: PerClass<f64>,
@@ -33,6 +35,7 @@ impl Default for Signs {
     fn default() -> Self {
         Signs {
             lag_ms: 0.0,
+            turn_wait_ms: 0.0,
             pressure: Pressure::default(),
             is_overloaded: false,
             limit_units_per_second: f64::INFINITY,

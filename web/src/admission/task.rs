@@ -1,5 +1,5 @@
 //! The controller's task: it wakes every 5 ms, measures by how much it was late, and closes a window every 100 ms. When
-//! nobody asks anything it parks until the next request, which costs nothing.
+//! nobody asks anything it parks until the next request, which costs nothing. Beside it the usher, who gives turns.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use seawall_domain::ports::Clock;
+use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -23,23 +24,27 @@ pub(super) const NOT_STARTED: u8 = 0;
 pub(super) const RUNNING: u8 = 1;
 pub(super) const STOPPED: u8 = 2;
 
-/// The task, while it runs; it ends with this.
+/// The tasks, while they run; they end with this.
 #[derive(Debug, Default)]
-pub(super) struct Running(Mutex<Option<AbortHandle>>);
+pub(super) struct Running(Mutex<Option<[AbortHandle; 2]>>);
 
 impl Running {
     pub(super) fn start(&self, core: &Arc<Core>, host: Arc<dyn Host>, clock: Arc<dyn Clock>) {
-        let mut task = self.0.lock();
-        if task.is_none() {
+        let mut tasks = self.0.lock();
+        if tasks.is_none() {
             core.life.store(RUNNING, Ordering::Relaxed);
-            let core = Arc::clone(core);
-            *task = Some(tokio::spawn(async move { run(&core, &*host, &*clock).await }).abort_handle());
+            core.turns.begin(Handle::current().metrics().num_workers());
+            let (controlled, ushered) = (Arc::clone(core), Arc::clone(core));
+            let controller = tokio::spawn(async move { run(&controlled, &*host, &*clock).await });
+            let usher = tokio::spawn(async move { usher(&ushered).await });
+            *tasks = Some([controller.abort_handle(), usher.abort_handle()]);
         }
     }
 
     pub(super) fn stop(&self, core: &Core) {
-        if let Some(task) = self.0.lock().take() {
-            task.abort();
+        if let Some(tasks) = self.0.lock().take() {
+            tasks.iter().for_each(AbortHandle::abort);
+            core.turns.open();
             core.life.store(STOPPED, Ordering::Relaxed);
             core.is_parked.store(false, Ordering::Relaxed);
             core.is_shedding.store(false, Ordering::Relaxed);
@@ -50,8 +55,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(task) = self.0.lock().take() {
-            task.abort();
+        if let Some(tasks) = self.0.lock().take() {
+            tasks.iter().for_each(AbortHandle::abort);
         }
     }
 }
@@ -66,6 +71,7 @@ async fn run(core: &Core, host: &dyn Host, clock: &dyn Clock) {
             lag_ms,
             now_ms: core.us(std::time::Instant::now()) / 1000,
             now_at: clock.now_at(),
+            turn_wait_ms: core.turns.take_wait_ms(core.us(std::time::Instant::now())),
             pressure: host.pressure(),
         };
         controller.window(core, &moment);
@@ -85,6 +91,20 @@ async fn beat(begun: Instant) -> f64 {
         beats += 1;
     }
     late.as_secs_f64() * 1000.0 / f64::from(beats.max(1))
+}
+
+/// Gives turns: a handful, then whatever else is ready on the network threads, then the next.
+async fn usher(core: &Core) {
+    loop {
+        core.turns.called().await;
+        loop {
+            tokio::task::yield_now().await;
+            let now_us = core.us(std::time::Instant::now());
+            if !core.turns.give(&core.options.load(), now_us) {
+                break;
+            }
+        }
+    }
 }
 
 /// Waits for the next request.

@@ -25,6 +25,8 @@ pub(super) fn view(core: &Core, server_time_at: u64) -> wire::AdmissionView {
         is_overloaded: signs.is_overloaded,
         is_shedding: core.is_shedding.load(Ordering::Relaxed),
         lag_us: whole(signs.lag_ms * 1000.0),
+        turn_wait_us: whole(signs.turn_wait_ms * 1000.0),
+        waiting_for_turns: core.turns.waiting() as u64,
         commit_wait_us: whole(signs.pressure.commit_wait_ms * 1000.0),
         hash_wait_us: whole(signs.pressure.hash_wait_ms * 1000.0),
         memory_is_tight: signs.pressure.memory_is_tight,

@@ -16,6 +16,10 @@ pub struct AdmissionView {
     pub is_shedding: bool,
     /// Mean lateness of the runtime, in microseconds.
     pub lag_us: u64,
+    /// Wait of work below the token checks for its turn on the network threads, in microseconds.
+    pub turn_wait_us: u64,
+    /// Requests that wait for their turn.
+    pub waiting_for_turns: u64,
     /// Wait for a commit, in microseconds.
     pub commit_wait_us: u64,
     /// Wait for a password hash, in microseconds.
@@ -25,10 +29,10 @@ pub struct AdmissionView {
     /// Work that is let in; absent without a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity_units_per_second: Option<u64>,
-    /// Work that waits for the store and is let in, which is all but token checks; absent without a limit.
+    /// Work below the token checks that is let in; absent without a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store_capacity_units_per_second: Option<u64>,
-    /// Work of logins and registrations that is let in; absent without a limit.
+    /// Work of logins that is let in; absent without a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash_capacity_units_per_second: Option<u64>,
     /// Requests in work.

@@ -127,6 +127,14 @@ pub const LAG_TARGET_MS: Setting = live(
     "Mean lateness of the network runtime above which it counts as overloaded.",
     "网络运行时平均延迟超过该值即视为过载。",
 );
+/// Turns.
+pub const TURN_WAIT_MAX_MS: Setting = live(
+    "admission.turn_wait_max_ms",
+    whole(1, 60_000, "ms"),
+    "50",
+    "Wait for a turn on the network threads above which everything but token checks is held down.",
+    "等待网络线程处理的时间超过该值时，压低令牌校验以外的请求。",
+);
 /// Commits.
 pub const COMMIT_WAIT_MAX_MS: Setting = live(
     "admission.commit_wait_max_ms",
@@ -140,8 +148,8 @@ pub const HASH_WAIT_MAX_MS: Setting = live(
     "admission.hash_wait_max_ms",
     whole(1, 60_000, "ms"),
     "500",
-    "Wait for a password hash above which logins and registrations are held down.",
-    "密码哈希等待时间超过该值时压低登录与注册。",
+    "Wait for a password hash above which logins are held down.",
+    "密码哈希等待时间超过该值时压低登录。",
 );
 /// Floor.
 pub const FLOOR: Setting = live(
@@ -189,6 +197,7 @@ pub fn options(settings: &Settings) -> AdmissionOptions {
         register: class(&REGISTER_SHARE, &REGISTER_COST, &REGISTER_DEADLINE),
         bulk: class(&BULK_SHARE, &BULK_COST, &BULK_DEADLINE),
         lag_target_ms: settings.whole(&LAG_TARGET_MS),
+        turn_wait_max_ms: settings.whole(&TURN_WAIT_MAX_MS),
         commit_wait_max_ms: settings.whole(&COMMIT_WAIT_MAX_MS),
         hash_wait_max_ms: settings.whole(&HASH_WAIT_MAX_MS),
         floor_units_per_second: settings.whole(&FLOOR),
