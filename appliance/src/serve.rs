@@ -11,7 +11,7 @@ use seawall_storage::NodeStart;
 use seawall_web::{
     App, DrainConfig, DrainReport, Host as _, Listener, ListenerConfig, Server, Starting, StartingOptions, Tls,
 };
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 
 use crate::certificates::Certificates;
 use crate::cli::failure::{DONE, Failure, WARNINGS};
@@ -23,6 +23,7 @@ use crate::entropy::OsEntropy;
 use crate::heartbeat::Heartbeat;
 use crate::host::{ProcessHost, Serving};
 use crate::pressure::LOOK_EVERY;
+use crate::runtimes::Runtimes;
 use crate::service_manager::InheritedSockets;
 use crate::settings::config::{DrainTimes, HostConfig};
 use crate::settings::registry::Reload as Effect;
@@ -39,9 +40,6 @@ const CERTIFICATE_LOOK: Duration = Duration::from_secs(60);
 const DISK_LOOK: Duration = Duration::from_secs(1);
 /// Between two looks at what backups and drills are due.
 const BACKUP_LOOK: Duration = Duration::from_secs(30);
-
-/// How long threads of the runtime may take to end.
-const RUNTIME_END_MAX: Duration = Duration::from_secs(2);
 
 /// Name of the ops listener, which answers from the beginning.
 const OPS: &str = "ops";
@@ -91,12 +89,13 @@ pub fn run(
     let telemetry = Telemetry::start(&plan.config).map_err(Failure::Failed)?;
     raise_descriptor_limit();
     let inherited = InheritedSockets::take();
-    let runtime = runtime(&plan.config)?;
-    let code = runtime.block_on(async {
+    let runtimes = Runtimes::start(&plan.config)?;
+    let players = runtimes.players.handle().clone();
+    let code = runtimes.checks.block_on(async {
         let mut signals =
             Signals::listen().map_err(|error| Failure::Failed(format!("signals cannot be received: {error}")))?;
         let mut running = tokio::select! {
-            started = Running::start(plan, inherited) => started?,
+            started = Running::start(plan, inherited, &players) => started?,
             // Opening can take long; whatever it is at, leaving is as safe as a crash.
             () = signals.stop() => return Ok(DONE),
         };
@@ -107,19 +106,9 @@ pub fn run(
         running.end().await;
         ended
     });
-    runtime.shutdown_timeout(RUNTIME_END_MAX);
+    runtimes.end();
     telemetry.stop();
     code
-}
-
-fn runtime(config: &HostConfig) -> Result<Runtime, Failure> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let built = builder
-        .worker_threads(config.worker_threads)
-        .thread_name("net")
-        .enable_all()
-        .build();
-    built.map_err(|error| Failure::Failed(format!("no network threads: {error}")))
 }
 
 /// Every connection is a descriptor; the soft limit of most systems is far too low.
@@ -148,7 +137,7 @@ pub struct Running {
 }
 
 impl Running {
-    async fn start(plan: Plan, inherited: InheritedSockets) -> Result<Self, Failure> {
+    async fn start(plan: Plan, inherited: InheritedSockets, players: &Handle) -> Result<Self, Failure> {
         let Plan {
             settings,
             config,
@@ -167,9 +156,9 @@ impl Running {
         let host = ProcessHost::new(&parts, heartbeat.clone(), progress, document::show(&settings));
         let host = Arc::new(host);
         let app: App = parts.app(&config, Arc::clone(&host) as _, &heartbeat);
-        let server = Server::start(bound, app.clone())
+        let server = Server::start(bound, app.clone(), players)
             .map_err(|error| Failure::Failed(format!("the listeners cannot be started: {error}")))?;
-        app.start_admission();
+        app.start_admission(players);
         drop(starting);
         note_start(&parts, now_at);
         let mut list = task_list(&parts, &config, &certificates, &heartbeat);

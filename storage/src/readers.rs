@@ -14,6 +14,10 @@ use futures_channel::oneshot;
 use crate::error::ReadError;
 use crate::limits::{READ_QUEUE_MAX, READER_THREADS};
 
+/// How much the readers give way to the network threads and to the commit of writes, as of `nice`: whoever waits for the
+/// disk can wait for a processor.
+const NICE: i32 = 5;
+
 type Work = Box<dyn FnOnce(Result<(), ReadError>) + Send>;
 
 struct ReadJob {
@@ -116,6 +120,8 @@ impl Readers {
 }
 
 fn work(jobs: &Receiver<ReadJob>) {
+    // Giving way is a wish, not a need.
+    let _ = rustix::process::nice(NICE);
     for job in jobs {
         let allowed = if Instant::now() > job.deadline {
             Err(ReadError::Deadline)

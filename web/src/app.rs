@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use seawall_domain::ports::{Clock, Entropy};
 use seawall_domain::{ClientAddress, Error, Platform};
+use tokio::runtime::Handle;
 use tower::Service;
 use tracing::Instrument;
 
@@ -136,12 +137,13 @@ impl App {
         }
     }
 
-    /// Begins to control admission by load, on the current runtime; a serving process calls it once. Until then, and
+    /// Begins to control admission by load, on the current runtime, beside the `players` runtime where they have one of
+    /// their own; a serving process calls it once. Until then, and
     /// after [`App::stop_admission`], only the caps on requests in flight hold. How it is doing is in `admission.show`.
-    pub fn start_admission(&self) {
+    pub fn start_admission(&self, players: &Handle) {
         self.inner
             .admission
-            .start(Arc::clone(&self.inner.host), Arc::clone(&self.inner.clock));
+            .start(Arc::clone(&self.inner.host), Arc::clone(&self.inner.clock), players);
     }
 
     /// Ends it.

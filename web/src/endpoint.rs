@@ -202,7 +202,6 @@ where
         body_deadline.into(),
     )
     .await?;
-    app.admission.turn(route.class, permit.place, deadline).await;
     let now = Instant::now();
     if deadline.is_some_and(|deadline| now > deadline)
         && let Some(shed) = app.admission.too_late(route.class)
@@ -214,7 +213,12 @@ where
         .class(route.class)
         .wait_us
         .inc_by(micros(now.saturating_duration_since(facts.started)));
-    let (caller, bearer) = authenticate(app, route, facts, &parts, &body)?;
+    let authenticated = authenticate(app, route, facts, &parts, &body);
+    if route.class != Class::Vital {
+        let is_proven = matches!(&authenticated, Ok((Caller::Server { .. }, _)));
+        facts.origin.lane.asked(is_proven && route.class == Class::Verify);
+    }
+    let (caller, bearer) = authenticated?;
     let call = Call {
         request_id: facts.request_id.0,
         caller,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 use seawall_domain::{ClientAddress, LearntFrom};
 
+use crate::listener::lane::Lane;
 use crate::trace::RequestIds;
 
 /// A door of the house: who calls there decides how the caller proves who they are.
@@ -87,6 +88,8 @@ pub struct Origin {
     pub operator_uid: Option<u32>,
     /// Makes request ids.
     pub request_ids: RequestIds,
+    /// Which threads it is on.
+    pub lane: Lane,
 }
 
 impl Origin {
@@ -109,6 +112,7 @@ impl Origin {
             is_peer_trusted: false,
             operator_uid: Some(operator_uid),
             request_ids: RequestIds::new(seed),
+            lane: Lane::new(true, false),
         }
     }
 

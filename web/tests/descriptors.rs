@@ -123,7 +123,12 @@ fn running_out_of_descriptors_is_survived() {
         .unwrap();
     let _inside = runtime.enter();
     let config = ListenerConfig::new("test", "127.0.0.1:0".parse().unwrap(), &[Surface::Ops]);
-    let server = Server::start(vec![Listener::bind(config).unwrap()], app).unwrap();
+    let server = Server::start(
+        vec![Listener::bind(config).unwrap()],
+        app,
+        &tokio::runtime::Handle::current(),
+    )
+    .unwrap();
     let BoundAddress::Tcp(address) = server.local_addresses()[0].1.clone() else {
         panic!("a TCP listener")
     };

@@ -257,7 +257,7 @@ pub const SETTINGS: &[Setting] = &[
     admission::BULK_COST,
     admission::BULK_DEADLINE,
     admission::LAG_TARGET_MS,
-    admission::TURN_WAIT_MAX_MS,
+    admission::PLAYERS_LAG_MAX_MS,
     admission::COMMIT_WAIT_MAX_MS,
     admission::HASH_WAIT_MAX_MS,
     admission::FLOOR,

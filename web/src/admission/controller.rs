@@ -38,14 +38,14 @@ const SHOWN: usize = 10;
 pub(crate) struct Moment {
     /// Its length in milliseconds.
     pub(crate) elapsed_ms: f64,
-    /// Mean lateness of the runtime in it, in milliseconds.
+    /// Mean lateness in it of the threads that token checks run on, in milliseconds.
     pub(crate) lag_ms: f64,
     /// Its end on the scale of [`Core`].
     pub(crate) now_ms: u64,
     /// Its end on the wall clock.
     pub(crate) now_at: UnixMs,
-    /// How long work below the token checks waited for its turn, in milliseconds.
-    pub(crate) turn_wait_ms: f64,
+    /// Mean lateness of the players' threads, in milliseconds.
+    pub(crate) players_lag_ms: f64,
     /// What the process says.
     pub(crate) pressure: Pressure,
 }
@@ -79,7 +79,7 @@ struct Memory {
 pub(crate) struct Controller {
     /// Of everything: lateness and memory.
     level: Level,
-    /// Of what waits for its turn and for the store, which token checks do not.
+    /// Of what runs on the players' threads and waits for the store, which token checks do not.
     store_level: Level,
     /// Of logins, which wait for password hashes.
     hash_level: Level,
@@ -241,9 +241,9 @@ impl Controller {
         self.level
             .step(seen(PerClass::sum, all, pressure.memory_is_tight), floor);
         let of_commit = Wait::of(pressure.commit_wait_ms, options.commit_wait_max_ms);
-        let of_turn = Wait::of(moment.turn_wait_ms, options.turn_wait_max_ms);
+        let of_players = Wait::of(moment.players_lag_ms, options.players_lag_max_ms);
         let storing = |units: &PerClass<f64>| units.sum() - units.at(Class::Verify);
-        let store = of_commit.or_worse(of_turn);
+        let store = of_commit.or_worse(of_players);
         self.store_level
             .step(seen(storing, store, of_commit.trouble > 1.0), floor);
         let of_hash = Wait::of(pressure.hash_wait_ms, options.hash_wait_max_ms);
@@ -305,12 +305,12 @@ impl Controller {
         let lag_ms = moment.lag_ms.max(moment.pressure.loop_lag_ms_mean);
         core.figures.lag_ms.set(lag_ms);
         core.figures.limit_units.set(limit);
-        core.figures.turn_wait_ms.set(moment.turn_wait_ms);
+        core.figures.players_lag_ms.set(moment.players_lag_ms);
         core.figures.commit_wait_ms.set(moment.pressure.commit_wait_ms);
         core.figures.hash_wait_ms.set(moment.pressure.hash_wait_ms);
         *core.signs.lock() = Signs {
             lag_ms,
-            turn_wait_ms: moment.turn_wait_ms,
+            players_lag_ms: moment.players_lag_ms,
             pressure: moment.pressure,
             is_overloaded: self.level.is_overloaded() || self.store_level.is_overloaded(),
             limit_units_per_second: limit,

@@ -15,8 +15,8 @@ use super::pace::Held;
 use super::rank::{self, RANKS, Subject};
 use super::refusal::{Prepared, Shed};
 use super::signs::Signs;
+use super::task::PlayersLag;
 use super::tenants::{Flow, Place, TENANTS_MAX, Tenant, Tenants};
-use super::turns::Turns;
 use super::{AdmissionOptions, Mode};
 use crate::limits::RETRY_AFTER_BASE_MS;
 
@@ -52,7 +52,7 @@ pub(crate) struct Core {
     pub(crate) figures: Arc<Figures>,
     pub(crate) prepared: Prepared,
     pub(crate) held: Held,
-    pub(crate) turns: Turns,
+    pub(super) players_lag: PlayersLag,
     pub(crate) signs: Mutex<Signs>,
     /// Does anybody's rank matter now?
     pub(crate) is_shedding: AtomicBool,
@@ -64,6 +64,8 @@ pub(crate) struct Core {
     /// Does the controller wait for the next request?
     pub(crate) is_parked: AtomicBool,
     pub(crate) wake: Notify,
+    /// Wakes the beat of the players' threads.
+    pub(super) players_wake: Notify,
     /// 0 never begun, 1 running, 2 stopped.
     pub(crate) life: AtomicU8,
     rank_key: [u8; 32],
@@ -119,7 +121,7 @@ impl Core {
             figures,
             prepared: Prepared::new(),
             held: Held::default(),
-            turns: Turns::default(),
+            players_lag: PlayersLag::default(),
             signs: Mutex::default(),
             is_shedding: AtomicBool::new(false),
             is_hash_short: AtomicBool::new(false),
@@ -127,6 +129,7 @@ impl Core {
             last_window_ms: AtomicU64::new(0),
             is_parked: AtomicBool::new(false),
             wake: Notify::new(),
+            players_wake: Notify::new(),
             life: AtomicU8::new(0),
             rank_key,
             begun: Instant::now(),

@@ -134,8 +134,8 @@ pub struct Figures {
     pub lag_ms: FloatGauge,
     /// Units a second that are let in; infinite without a limit.
     pub limit_units: FloatGauge,
-    /// Mean wait of work below the token checks for its turn in the last window, in milliseconds.
-    pub turn_wait_ms: FloatGauge,
+    /// Mean lateness of the players' threads in the last window, in milliseconds.
+    pub players_lag_ms: FloatGauge,
     /// Waits the host reported in the last window, in milliseconds.
     pub commit_wait_ms: FloatGauge,
     /// As before, for password hashes.
@@ -193,7 +193,7 @@ impl Families {
             ],
             lag_ms: FloatGauge::default(),
             limit_units,
-            turn_wait_ms: FloatGauge::default(),
+            players_lag_ms: FloatGauge::default(),
             commit_wait_ms: FloatGauge::default(),
             hash_wait_ms: FloatGauge::default(),
             held: Gauge::default(),
@@ -263,9 +263,9 @@ impl Figures {
             figures.limit_units.clone(),
         );
         prefix.register(
-            "turn_wait_milliseconds",
-            "Wait of work below the token checks for its turn on the network threads",
-            figures.turn_wait_ms.clone(),
+            "players_lag_milliseconds",
+            "Mean lateness of the players' threads in the last window",
+            figures.players_lag_ms.clone(),
         );
         prefix.register(
             "commit_wait_milliseconds",

@@ -1,5 +1,5 @@
 //! How much work is let in: while there are signs of overload, what is answered less the backlog that the signs show;
-//! when they are gone it rises again, faster while it is far from what was good before. Pure; one step is one window.
+//! when they are gone it rises again, the faster the less there is of them. Pure; one step is one window.
 
 /// Windows of trouble in a row that make an overload.
 const OVERLOADED_WINDOWS: u32 = 2;
@@ -8,15 +8,11 @@ const DRAIN_MS: f64 = 1_000.0;
 /// The least and the most that is cut off what is answered. Never all of it: what is answered is being done, and a
 /// spike of lateness must not leave the house empty behind it.
 const CUT: (f64, f64) = (0.05, 0.7);
-/// Growth by window near the best known level.
+/// Growth by window, whatever the signs are short of trouble.
 const GROWTH: f64 = 0.01;
-/// Growth by window while it is far below the best known level.
-const GROWTH_FAST: f64 = 0.15;
-/// Calm windows after which growth doubles, and doubles again.
-const CALM_WINDOWS: u32 = 10;
-const DOUBLINGS_MAX: u32 = 2;
-/// How near to the best known level fast growth goes.
-const NEAR: f64 = 0.9;
+/// Further growth when there are no signs at all; less, the nearer they are to half of what would be trouble. A level
+/// that rises by so much too far shows within a few windows.
+const GROWTH_AT_EASE: f64 = 0.15;
 /// Windows in a row in which nothing was shed, after which there is no limit.
 const QUIET_WINDOWS: u32 = 10;
 /// Weight of the newest window in what was good.
@@ -51,10 +47,7 @@ pub(crate) struct Level {
     good: f64,
     /// Mean of what was answered in the last windows.
     done: f64,
-    /// What to come back to fast after the trouble.
-    goal: f64,
     troubled_windows: u32,
-    calm_windows: u32,
     quiet_windows: u32,
 }
 
@@ -66,9 +59,7 @@ impl Level {
             limit: f64::INFINITY,
             good: 0.0,
             done: 0.0,
-            goal: 0.0,
             troubled_windows: 0,
-            calm_windows: 0,
             quiet_windows: 0,
         }
     }
@@ -92,22 +83,17 @@ impl Level {
             return;
         }
         self.quiet_windows = 0;
-        let was_overloaded = self.is_overloaded();
         self.troubled_windows = if seen.is_certain {
             self.troubled_windows.max(OVERLOADED_WINDOWS)
         } else {
             self.troubled_windows.saturating_add(1)
         };
         if self.is_overloaded() {
-            self.fall(seen, floor, !was_overloaded);
+            self.fall(seen, floor);
         }
     }
 
-    fn fall(&mut self, seen: Seen, floor: f64, begins: bool) {
-        self.calm_windows = 0;
-        if begins {
-            self.goal = self.done.max(self.good);
-        }
+    fn fall(&mut self, seen: Seen, floor: f64) {
         let cut = (seen.wait_ms / DRAIN_MS).clamp(CUT.0, CUT.1);
         let least = floor.max(self.good * self.keep);
         self.limit = (self.done * (1.0 - cut)).max(least);
@@ -118,16 +104,7 @@ impl Level {
         if self.limit.is_infinite() {
             return;
         }
-        self.calm_windows = self.calm_windows.saturating_add(1);
-        let is_at_ease = seen.trouble <= 0.5;
-        let growth = if is_at_ease && self.limit < self.goal * NEAR {
-            GROWTH_FAST
-        } else if is_at_ease {
-            let doublings = (self.calm_windows / CALM_WINDOWS).min(DOUBLINGS_MAX);
-            GROWTH * f64::from(1u32 << doublings)
-        } else {
-            GROWTH
-        };
+        let growth = GROWTH + GROWTH_AT_EASE * (1.0 - 2.0 * seen.trouble).max(0.0);
         let is_quiet = seen.offered <= self.limit;
         self.quiet_windows = if is_quiet {
             self.quiet_windows.saturating_add(1)
@@ -248,17 +225,20 @@ mod tests {
     }
 
     #[test]
-    fn it_rises_slowly_near_the_goal_and_is_lifted_when_nothing_is_shed() {
+    fn it_rises_the_faster_the_less_trouble_there_is_and_is_lifted_when_nothing_is_shed() {
         let mut level = Level {
-            limit: 95.0,
-            goal: 100.0,
+            limit: 100.0,
             ..Level::new(0.1)
         };
-        level.step(seen(500.0, 95.0, 95.0, 0.2), 1.0);
-        assert!((level.units() - 95.95).abs() < 1e-9, "{}", level.units());
-        level.limit = 20.0;
-        level.step(seen(500.0, 20.0, 20.0, 0.2), 1.0);
-        assert!((level.units() - 23.0).abs() < 1e-9, "{}", level.units());
+        let mut rises = |trouble| {
+            level.limit = 100.0;
+            level.step(seen(500.0, 100.0, 100.0, trouble), 1.0);
+            level.units()
+        };
+        assert!((rises(0.0) - 116.0).abs() < 1e-9);
+        assert!((rises(0.25) - 108.5).abs() < 1e-9);
+        assert!((rises(0.5) - 101.0).abs() < 1e-9);
+        assert!((rises(1.0) - 101.0).abs() < 1e-9);
         for _ in 0..QUIET_WINDOWS {
             assert!(level.units().is_finite());
             level.step(seen(10.0, 10.0, 10.0, 0.2), 1.0);

@@ -20,7 +20,6 @@ mod share;
 mod signs;
 mod task;
 mod tenants;
-mod turns;
 mod view;
 
 #[cfg(test)]
@@ -30,6 +29,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use seawall_domain::ports::Clock;
+use tokio::runtime::Handle;
 
 pub use class::Class;
 pub use controller::WINDOW_MS;
@@ -45,7 +45,6 @@ use core::Core;
 pub(crate) use core::{Knock, Metered, Permit};
 use rank::Subject;
 use task::Running;
-use turns::Asks;
 
 /// Admission of one application.
 #[derive(Debug)]
@@ -81,10 +80,11 @@ impl Admission {
         self.core.options.store(Arc::new(options));
     }
 
-    /// Begins to look at windows on the current runtime, until [`Admission::stop`] or the end of this; once is enough.
-    /// Without it the caps in flight stand alone.
-    pub fn start(&self, host: Arc<dyn Host>, clock: Arc<dyn Clock>) {
-        self.running.start(&self.core, host, clock);
+    /// Begins to look at windows on the current runtime, where token checks run, until [`Admission::stop`] or the end of
+    /// this; once is enough. How late the threads of `players` are is looked at too. Without it the caps in flight stand
+    /// alone.
+    pub fn start(&self, host: Arc<dyn Host>, clock: Arc<dyn Clock>, players: &Handle) {
+        self.running.start(&self.core, host, clock, players);
     }
 
     /// Ends it; the caps in flight stand alone from now on.
@@ -106,21 +106,6 @@ impl Admission {
     /// Lets a request in or not; [`Class::Vital`] always. `subject` is asked only when somebody must stay out.
     pub(crate) fn admit<'s>(&self, knock: &Knock, subject: impl FnOnce() -> Subject<'s>) -> Result<Permit<'_>, Shed> {
         self.core.admit(knock, subject)
-    }
-
-    /// Waits until work of a class below the token checks may begin; see [`turns`]. It may be past its deadline by then.
-    pub(crate) async fn turn(&self, class: Class, place: usize, deadline: Option<Instant>) {
-        let core = &self.core;
-        if class <= Class::Verify || core.options.load().mode == Mode::Off {
-            return;
-        }
-        let asks = Asks {
-            class,
-            place,
-            now_us: core.us(Instant::now()),
-            late_us: deadline.map_or(u64::MAX, |deadline| core.us(deadline)),
-        };
-        core.turns.turn(asks).await;
     }
 
     /// Charges token checks to the quota of a proven key.

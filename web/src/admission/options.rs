@@ -54,10 +54,10 @@ pub struct AdmissionOptions {
     pub register: ClassOptions,
     /// Lists and scans.
     pub bulk: ClassOptions,
-    /// Mean lateness of the runtime above which it is overloaded, in milliseconds, 1-1000.
+    /// Mean lateness of the threads that token checks run on above which they are overloaded, in milliseconds, 1-1000.
     pub lag_target_ms: u64,
-    /// Wait for a turn above which work below the token checks is held down, in milliseconds, 1-60000.
-    pub turn_wait_max_ms: u64,
+    /// Mean lateness of the players' threads above which everything but token checks is held down, in milliseconds, 1-60000.
+    pub players_lag_max_ms: u64,
     /// Wait for a commit above which the store is overloaded, in milliseconds, 1-60000.
     pub commit_wait_max_ms: u64,
     /// Wait for a password hash above which logins are held down, in milliseconds, 1-60000.
@@ -103,7 +103,7 @@ impl Default for AdmissionOptions {
             register: class(5, 7, 5_000),
             bulk: class(5, 10, 10_000),
             lag_target_ms: 20,
-            turn_wait_max_ms: 50,
+            players_lag_max_ms: 150,
             commit_wait_max_ms: 100,
             hash_wait_max_ms: 500,
             floor_units_per_second: 200,

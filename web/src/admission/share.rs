@@ -8,7 +8,7 @@ use super::class::{Class, PerClass};
 pub(crate) struct Room {
     /// Units of all classes; infinite when nothing has to be shed.
     pub(crate) units: f64,
-    /// Units of the classes that wait for turns and the store: all but Verify; infinite likewise.
+    /// Units of the classes of players' threads and of the store: all but Verify; infinite likewise.
     pub(crate) store_units: f64,
     /// Units of logins, which wait for password hashes; infinite likewise.
     pub(crate) hash_units: f64,

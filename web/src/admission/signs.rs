@@ -7,10 +7,10 @@ use crate::host::Pressure;
 /// The last window. Rates are work units a second.
 #[derive(Debug, Clone)]
 pub(crate) struct Signs {
-    /// Mean lateness of the runtime, in milliseconds.
+    /// Mean lateness of the threads that token checks run on, in milliseconds.
     pub(crate) lag_ms: f64,
-    /// Wait for a turn, in milliseconds.
-    pub(crate) turn_wait_ms: f64,
+    /// Mean lateness of the players' threads, in milliseconds.
+    pub(crate) players_lag_ms: f64,
     /// What the process said.
     pub(crate) pressure: Pressure,
     /// Do the signs of overload last?
@@ -35,7 +35,7 @@ impl Default for Signs {
     fn default() -> Self {
         Signs {
             lag_ms: 0.0,
-            turn_wait_ms: 0.0,
+            players_lag_ms: 0.0,
             pressure: Pressure::default(),
             is_overloaded: false,
             limit_units_per_second: f64::INFINITY,

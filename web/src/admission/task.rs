@@ -1,8 +1,9 @@
-//! The controller's task: it wakes every 5 ms, measures by how much it was late, and closes a window every 100 ms. When
-//! nobody asks anything it parks until the next request, which costs nothing. Beside it the usher, who gives turns.
+//! The controller's task, on the threads that token checks run on: it wakes every 5 ms, measures by how much it was late,
+//! and closes a window every 100 ms. A second task measures the same on the players' threads. When nobody asks anything
+//! both park until the next request, which costs nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -17,6 +18,7 @@ use crate::host::Host;
 
 /// Between two measurements of lateness.
 const BEAT: Duration = Duration::from_millis(5);
+const BEAT_US: u64 = BEAT.as_micros() as u64;
 const WINDOW: Duration = Duration::from_millis(WINDOW_MS);
 
 /// Values of [`Core::life`].
@@ -29,22 +31,21 @@ pub(super) const STOPPED: u8 = 2;
 pub(super) struct Running(Mutex<Option<[AbortHandle; 2]>>);
 
 impl Running {
-    pub(super) fn start(&self, core: &Arc<Core>, host: Arc<dyn Host>, clock: Arc<dyn Clock>) {
+    pub(super) fn start(&self, core: &Arc<Core>, host: Arc<dyn Host>, clock: Arc<dyn Clock>, players: &Handle) {
         let mut tasks = self.0.lock();
         if tasks.is_none() {
             core.life.store(RUNNING, Ordering::Relaxed);
-            core.turns.begin(Handle::current().metrics().num_workers());
-            let (controlled, ushered) = (Arc::clone(core), Arc::clone(core));
+            core.players_lag.begin(core.us(std::time::Instant::now()));
+            let (controlled, beaten) = (Arc::clone(core), Arc::clone(core));
             let controller = tokio::spawn(async move { run(&controlled, &*host, &*clock).await });
-            let usher = tokio::spawn(async move { usher(&ushered).await });
-            *tasks = Some([controller.abort_handle(), usher.abort_handle()]);
+            let beat = players.spawn(async move { beat_of_players(&beaten).await });
+            *tasks = Some([controller.abort_handle(), beat.abort_handle()]);
         }
     }
 
     pub(super) fn stop(&self, core: &Core) {
         if let Some(tasks) = self.0.lock().take() {
             tasks.iter().for_each(AbortHandle::abort);
-            core.turns.open();
             core.life.store(STOPPED, Ordering::Relaxed);
             core.is_parked.store(false, Ordering::Relaxed);
             core.is_shedding.store(false, Ordering::Relaxed);
@@ -71,7 +72,7 @@ async fn run(core: &Core, host: &dyn Host, clock: &dyn Clock) {
             lag_ms,
             now_ms: core.us(std::time::Instant::now()) / 1000,
             now_at: clock.now_at(),
-            turn_wait_ms: core.turns.take_wait_ms(core.us(std::time::Instant::now())),
+            players_lag_ms: core.players_lag.take_ms(core.us(std::time::Instant::now())),
             pressure: host.pressure(),
         };
         controller.window(core, &moment);
@@ -93,16 +94,50 @@ async fn beat(begun: Instant) -> f64 {
     late.as_secs_f64() * 1000.0 / f64::from(beats.max(1))
 }
 
-/// Gives turns: a handful, then whatever else is ready on the network threads, then the next.
-async fn usher(core: &Core) {
+/// How late the players' threads are. They may be so late that nobody measures: then it is since when.
+#[derive(Debug, Default)]
+pub(super) struct PlayersLag {
+    /// Lateness of the beats since the last look, in microseconds, all together; and how many they were.
+    late_us: AtomicU64,
+    beats: AtomicU64,
+    /// When the last was, on the scale of [`Core::us`].
+    last_us: AtomicU64,
+}
+
+impl PlayersLag {
+    /// From now on beats are missed.
+    fn begin(&self, now_us: u64) {
+        self.last_us.store(now_us, Ordering::Relaxed);
+    }
+
+    fn beat(&self, late_us: u64, now_us: u64) {
+        self.late_us.fetch_add(late_us, Ordering::Relaxed);
+        self.beats.fetch_add(1, Ordering::Relaxed);
+        self.last_us.store(now_us, Ordering::Relaxed);
+    }
+
+    /// Mean lateness since the last call, or how long a beat has been missing, whichever is more; in milliseconds.
+    fn take_ms(&self, now_us: u64) -> f64 {
+        let (late_us, beats) = (
+            self.late_us.swap(0, Ordering::Relaxed),
+            self.beats.swap(0, Ordering::Relaxed),
+        );
+        let due_us = self.last_us.load(Ordering::Relaxed).saturating_add(BEAT_US);
+        let mean_us = late_us.checked_div(beats).unwrap_or(0);
+        mean_us.max(now_us.saturating_sub(due_us)) as f64 / 1000.0
+    }
+}
+
+async fn beat_of_players(core: &Core) {
     loop {
-        core.turns.called().await;
-        loop {
-            tokio::task::yield_now().await;
-            let now_us = core.us(std::time::Instant::now());
-            if !core.turns.give(&core.options.load(), now_us) {
-                break;
-            }
+        let slept = Instant::now();
+        tokio::time::sleep(BEAT).await;
+        let late = slept.elapsed().saturating_sub(BEAT);
+        let now_us = core.us(std::time::Instant::now());
+        core.players_lag
+            .beat(u64::try_from(late.as_micros()).unwrap_or(u64::MAX), now_us);
+        if core.is_parked.load(Ordering::Relaxed) {
+            core.players_wake.notified().await;
         }
     }
 }
@@ -117,4 +152,6 @@ async fn park(core: &Core) {
         core.wake.notified().await;
     }
     core.is_parked.store(false, Ordering::SeqCst);
+    core.players_lag.begin(core.us(std::time::Instant::now()));
+    core.players_wake.notify_one();
 }

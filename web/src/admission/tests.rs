@@ -177,7 +177,7 @@ struct Done {
     /// Units answered within a second.
     in_time: u64,
     lag_ms: f64,
-    turn_wait_ms: f64,
+    players_lag_ms: f64,
 }
 
 impl<'a> Toy<'a> {
@@ -220,7 +220,7 @@ impl<'a> Toy<'a> {
         let mut left = self.capacity;
         let mut waiting = VecDeque::new();
         let (mut late, mut in_line) = (0, 0);
-        // Checks need no turn: they are done first.
+        // Checks have threads of their own: they are done first.
         let (checks, rest): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.queue)
             .into_iter()
             .partition(|(_, class, _)| *class == Class::Verify);
@@ -242,16 +242,16 @@ impl<'a> Toy<'a> {
             }
         }
         self.queue = waiting;
-        // What waits for its turn or for the store does not make the loop late.
+        // What waits for the store makes no thread late.
         let ms = |units| units as f64 / self.capacity as f64 * WINDOW_MS as f64;
-        (done.lag_ms, done.turn_wait_ms) = (ms(late), ms(in_line));
+        (done.lag_ms, done.players_lag_ms) = (ms(late), ms(in_line));
         self.window += 1;
         let moment = Moment {
             elapsed_ms: WINDOW_MS as f64,
             lag_ms: done.lag_ms,
             now_ms: self.window * WINDOW_MS,
             now_at: START_AT + self.window * WINDOW_MS,
-            turn_wait_ms: done.turn_wait_ms,
+            players_lag_ms: done.players_lag_ms,
             pressure: self.pressure,
         };
         self.controller.window(self.core, &moment);
@@ -297,8 +297,8 @@ fn ten_times_too_much_leaves_goodput_at_its_peak_and_verify_whole() {
     );
     let worst = |of: fn(&Done) -> f64| steady.iter().map(of).fold(0.0, f64::max);
     assert_eq!(worst(|done| done.lag_ms), 0.0, "checks do not wait");
-    let worst_wait_ms = worst(|done| done.turn_wait_ms);
-    assert!(worst_wait_ms < 200.0, "{worst_wait_ms}");
+    let worst_players_ms = worst(|done| done.players_lag_ms);
+    assert!(worst_players_ms < 200.0, "{worst_players_ms}");
     let logins = mean(&steady, |done| done.admitted[2]) * 7.0;
     assert!(logins > 0.15 * 3_000.0, "the guarantee of logins: {logins}");
 }

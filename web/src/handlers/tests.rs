@@ -164,7 +164,12 @@ async fn in_doubt_an_answer_is_503_at_once_or_held() {
 async fn in_doubt_a_connection_may_end_without_an_answer() {
     let (api, token) = in_doubt(json!({ "unknown_policy": "drop" })).await;
     let config = ListenerConfig::new("test", "127.0.0.1:0".parse().unwrap(), &[Surface::Server]);
-    let server = Server::start(vec![Listener::bind(config).unwrap()], api.app.clone()).unwrap();
+    let server = Server::start(
+        vec![Listener::bind(config).unwrap()],
+        api.app.clone(),
+        &tokio::runtime::Handle::current(),
+    )
+    .unwrap();
     let BoundAddress::Tcp(address) = server.local_addresses()[0].1 else {
         panic!("no TCP address");
     };

@@ -20,6 +20,7 @@ use super::caps::{ConnectionCaps, Place};
 use super::config::{ListenerConfig, ProxyProtocol};
 use super::connection::{self, Cut, Served, Spoken};
 use super::drain::DrainState;
+use super::lane::{Lane, Lanes};
 use super::parking::{Parked, ParkingLot};
 use super::proxy;
 use super::pulse::Pulse;
@@ -30,11 +31,13 @@ use crate::app::App;
 use crate::codes;
 use crate::limits::Limits;
 use crate::metrics::ListenerMetrics;
-use crate::origin::{ListenerFacts, Origin};
+use crate::origin::{ListenerFacts, Origin, Surface};
 use crate::trace::RequestIds;
 
 /// Waits after a failure to accept double from the first to the second, in milliseconds.
 const ACCEPT_BACKOFF_MS: (u64, u64) = (5, 1_000);
+/// Connections accepted in a row before the other tasks of the thread have their go.
+const ACCEPTED_AT_ONCE: u32 = 16;
 
 /// What the connections of one listener share.
 pub(super) struct Door {
@@ -50,6 +53,9 @@ pub(super) struct Door {
     pub(super) handshakes: Arc<Semaphore>,
     pub(super) connections: Arc<Connections>,
     pub(super) lot: Arc<ParkingLot>,
+    pub(super) lanes: Lanes,
+    /// Do its connections begin on the threads of token checks? Where players are served, they do not.
+    pub(super) is_for_checks: bool,
     /// Plain on an address others can reach: only trusted peers are answered.
     pub(super) is_exposed_plain: bool,
     /// Our own user id.
@@ -85,7 +91,7 @@ pub(super) async fn run(door: Arc<Door>, source: Source) {
     let drain = door.app.inner.drain.clone();
     let mut stop = pin!(drain.reached(DrainState::StopAccepting));
     let mut spare = spare_descriptor();
-    let mut backoff_ms = ACCEPT_BACKOFF_MS.0;
+    let (mut backoff_ms, mut in_a_row) = (ACCEPT_BACKOFF_MS.0, 0);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -96,6 +102,11 @@ pub(super) async fn run(door: Arc<Door>, source: Source) {
             Ok(accepted) => {
                 backoff_ms = ACCEPT_BACKOFF_MS.0;
                 welcome(&door, accepted);
+                in_a_row += 1;
+                if in_a_row == ACCEPTED_AT_ONCE {
+                    in_a_row = 0;
+                    tokio::task::yield_now().await;
+                }
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
@@ -199,17 +210,19 @@ struct Stay {
 /// Puts a parked connection back into service.
 pub(super) fn resume(parked: Parked) {
     let door = Arc::clone(&parked.admitted.door);
-    let origin = door.origin(parked.client, parked.is_peer_trusted, None);
+    let lane = door.lane(parked.is_for_checks);
+    let threads = door.lanes.of(parked.is_for_checks).clone();
+    let origin = door.origin(parked.client, parked.is_peer_trusted, None, lane);
     let stay = parked.admitted.in_service(Pulse::idle_until(&door.limits, parked.due));
-    let stream = parked.stream;
-    tokio::spawn(async move {
+    let (stream, first) = (parked.stream, parked.first);
+    threads.spawn(async move {
         match stream {
             ParkedStream::Plain(stream) => match Transport::unparked(stream) {
-                Ok(stream) => stay.serve(stream, origin, Spoken::H1, Bytes::new()).await,
+                Ok(stream) => stay.serve(stream, origin, false, first).await,
                 Err(_) => stay.end(None),
             },
             ParkedStream::Tls(mut stream) => match stream.get_mut().0.unpark() {
-                Ok(()) => stay.serve(stream, origin, Spoken::H1, Bytes::new()).await,
+                Ok(()) => stay.serve(stream, origin, false, first).await,
                 Err(_) => stay.end(None),
             },
         }
@@ -217,29 +230,51 @@ pub(super) fn resume(parked: Parked) {
 }
 
 impl Stay {
-    async fn serve<S>(self, stream: S, origin: Arc<Origin>, spoken: Spoken, first: Bytes)
+    /// Serves a connection that is new here; its first bytes say on which threads.
+    async fn begin<S>(self, mut stream: S, origin: Arc<Origin>, spoken: Spoken, first: Bytes)
+    where
+        S: AsyncRead + AsyncWrite + Parking + Unpin + Send + 'static,
+    {
+        match connection::settle(&mut stream, &self.pulse, spoken, first).await {
+            Ok((false, first)) if origin.lane.begins_for_checks(&first) => self.leave(stream, &origin, first, true),
+            Ok((is_h2, first)) => self.serve(stream, origin, is_h2, first).await,
+            Err(cut) => self.end(cut),
+        }
+    }
+
+    async fn serve<S>(self, stream: S, origin: Arc<Origin>, is_h2: bool, first: Bytes)
     where
         S: AsyncRead + AsyncWrite + Parking + Unpin + Send + 'static,
     {
         let (app, pulse) = (self.admitted.door.app.clone(), Arc::clone(&self.pulse));
-        match connection::serve(app, Arc::clone(&origin), pulse, stream, spoken, first).await {
+        match connection::serve(app, Arc::clone(&origin), pulse, stream, is_h2, first).await {
             Served::Over(cut) => self.end(cut),
             Served::Idle(stream) => {
-                // A socket that cannot be moved is closed: its connection is idle.
-                let Ok(stream) = stream.park() else {
-                    return self.end(None);
-                };
-                let parked = Parked {
-                    stream,
-                    client: origin.client,
-                    is_peer_trusted: origin.is_peer_trusted,
-                    due: self.pulse.due(),
-                    admitted: self.admitted,
-                };
-                let lot = Arc::clone(&parked.admitted.door.lot);
-                lot.park(parked);
+                let moves = origin.lane.moves();
+                self.leave(stream, &origin, Bytes::new(), moves);
             }
         }
+    }
+
+    /// Takes the connection apart, to go on other threads at once or to rest. A socket that cannot be moved is closed.
+    fn leave<S: Parking>(self, stream: S, origin: &Origin, first: Bytes, moves: bool) {
+        let Ok(stream) = stream.park() else {
+            return self.end(None);
+        };
+        let parked = Parked {
+            stream,
+            client: origin.client,
+            is_peer_trusted: origin.is_peer_trusted,
+            is_for_checks: origin.lane.is_for_checks() != moves,
+            first,
+            due: self.pulse.due(),
+            admitted: self.admitted,
+        };
+        if moves {
+            return resume(parked);
+        }
+        let lot = Arc::clone(&parked.admitted.door.lot);
+        lot.park(parked);
     }
 
     fn end(self, cut: Cut) {
@@ -271,17 +306,17 @@ impl Stay {
             Ok(told) => told,
             Err(reason) => return self.end(Some(reason)),
         };
-        let origin = door.origin(client, is_peer_trusted, None);
+        let origin = door.origin(client, is_peer_trusted, None, door.lane(door.is_for_checks));
         match &door.config.tls {
             None => {
                 let stream = Transport::new(stream, Bytes::new());
-                self.serve(stream, origin, Spoken::Unsettled, first).await;
+                self.begin(stream, origin, Spoken::Unsettled, first).await;
             }
             Some(tls) => match door.shake_hands(tls.acceptor(), Transport::new(stream, first)).await {
                 Ok((stream, spoken)) => {
                     // The time for the first byte counts from here, not from the start of the handshake.
                     self.pulse.restart();
-                    self.serve(stream, origin, spoken, Bytes::new()).await;
+                    self.begin(stream, origin, spoken, Bytes::new()).await;
                 }
                 Err(reason) => self.end(Some(reason)),
             },
@@ -300,22 +335,27 @@ impl Stay {
             port: None,
             learnt_from: LearntFrom::Socket,
         };
-        let origin = door.origin(client, true, Some(uid));
+        let origin = door.origin(client, true, Some(uid), Lane::new(door.is_for_checks, false));
         let (app, pulse) = (door.app.clone(), Arc::clone(&self.pulse));
+        let mut stream = stream;
+        let settled = connection::settle(&mut stream, &pulse, Spoken::Unsettled, Bytes::new()).await;
+        let (is_h2, mut first) = match settled {
+            Ok(settled) => settled,
+            Err(cut) => return self.end(cut),
+        };
         // Operators' connections are few and are not worth parking.
-        let (mut stream, mut spoken) = (stream, Spoken::Unsettled);
         loop {
             let serving = connection::serve(
                 app.clone(),
                 Arc::clone(&origin),
                 Arc::clone(&pulse),
                 stream,
-                spoken,
-                Bytes::new(),
+                is_h2,
+                std::mem::take(&mut first),
             );
             match serving.await {
                 Served::Over(cut) => return self.end(cut),
-                Served::Idle(idle) => (stream, spoken) = (idle, Spoken::H1),
+                Served::Idle(idle) => stream = idle,
             }
         }
     }
@@ -397,7 +437,20 @@ impl Door {
         Ok((Box::new(stream), spoken))
     }
 
-    fn origin(&self, client: ClientAddress, is_peer_trusted: bool, operator_uid: Option<u32>) -> Arc<Origin> {
+    fn lane(&self, is_for_checks: bool) -> Lane {
+        let is_mixed = [Surface::Sdk, Surface::Server]
+            .iter()
+            .all(|surface| self.facts.surfaces.contains(surface));
+        Lane::new(is_for_checks, is_mixed)
+    }
+
+    fn origin(
+        &self,
+        client: ClientAddress,
+        is_peer_trusted: bool,
+        operator_uid: Option<u32>,
+        lane: Lane,
+    ) -> Arc<Origin> {
         let request_ids = RequestIds::new(self.app.seed());
         Arc::new(Origin {
             listener: Arc::clone(&self.facts),
@@ -405,6 +458,7 @@ impl Door {
             is_peer_trusted,
             operator_uid,
             request_ids,
+            lane,
         })
     }
 

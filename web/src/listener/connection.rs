@@ -51,7 +51,7 @@ pub(super) type Cut = Option<&'static str>;
 pub(super) enum Served<S> {
     /// It ended.
     Over(Cut),
-    /// It speaks HTTP/1 and has been idle; nothing of a request or an answer is held.
+    /// It speaks HTTP/1 and nothing of a request or an answer is held: it has been idle, or belongs on other threads.
     Idle(S),
 }
 
@@ -60,24 +60,13 @@ pub(super) async fn serve<S>(
     app: App,
     origin: Arc<Origin>,
     pulse: Arc<Pulse>,
-    mut stream: S,
-    spoken: Spoken,
+    stream: S,
+    is_h2: bool,
     first: Bytes,
 ) -> Served<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (spoken, first) = match spoken {
-        Spoken::Unsettled => {
-            let settled = tokio::time::timeout_at(pulse.due(), settle(&mut stream, first)).await;
-            match settled {
-                Ok(Ok(settled)) => settled,
-                Ok(Err(_)) => return Served::Over(None),
-                Err(_) => return Served::Over(Some("first_byte_timeout")),
-            }
-        }
-        settled => (settled, first),
-    };
     let (clock, ids) = (Arc::clone(&app.inner.clock), Arc::clone(&origin));
     let replace = Box::new(move |code: seawall_domain::Code| {
         refusal::answer(&code.error(), ids.request_ids.next(), clock.now_at())
@@ -89,10 +78,10 @@ where
         origin,
         pulse: Arc::clone(&pulse),
     };
-    if spoken == Spoken::H2 {
+    if is_h2 {
         pulse.speak_h2();
         let connection = pin!(h2_builder().serve_connection(TokioIo::new(io), service));
-        match drive(connection, &pulse, &drain, |c| c.graceful_shutdown(), None).await {
+        match drive(connection, &pulse, &drain, |c| c.graceful_shutdown(), Rests::Never).await {
             Let::Go(cut) => Served::Over(cut),
             Let::Rest => Served::Over(None),
         }
@@ -106,14 +95,15 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     loop {
+        let origin = Arc::clone(&service.origin);
         let mut connection = h1_builder().serve_connection(TokioIo::new(io), service);
-        let rest_after = Some(pulse.rest_after());
+        let rests = Rests::After(pulse.rest_after(), Arc::clone(&origin));
         let let_go = drive(
             Pin::new(&mut connection),
             pulse,
             drain,
             |c| c.graceful_shutdown(),
-            rest_after,
+            rests,
         )
         .await;
         if let Let::Go(cut) = let_go {
@@ -129,16 +119,35 @@ where
     }
 }
 
-/// Tells HTTP/2 with prior knowledge from HTTP/1 by the first bytes, which are kept.
-async fn settle<S: AsyncRead + Unpin>(stream: &mut S, first: Bytes) -> io::Result<(Spoken, Bytes)> {
+/// Waits for the first bytes of a connection, which are kept: whether it speaks HTTP/2, and what they are.
+///
+/// # Errors
+/// Why the connection ends instead.
+pub(super) async fn settle<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    pulse: &Pulse,
+    spoken: Spoken,
+    first: Bytes,
+) -> Result<(bool, Bytes), Cut> {
+    if spoken == Spoken::H2 {
+        return Ok((true, first));
+    }
+    match tokio::time::timeout_at(pulse.due(), first_bytes(stream, spoken, first)).await {
+        Ok(settled) => settled.map_err(|_| None),
+        Err(_) => Err(Some("first_byte_timeout")),
+    }
+}
+
+/// Tells HTTP/2 with prior knowledge from HTTP/1, unless TLS has settled that.
+async fn first_bytes<S: AsyncRead + Unpin>(stream: &mut S, spoken: Spoken, first: Bytes) -> io::Result<(bool, Bytes)> {
     let mut bytes = BytesMut::from(first.as_ref());
     loop {
-        let begins_alike = bytes.iter().zip(H2_PREFACE).all(|(a, b)| a == b);
+        let begins_alike = spoken == Spoken::Unsettled && bytes.iter().zip(H2_PREFACE).all(|(a, b)| a == b);
         if !bytes.is_empty() && !begins_alike {
-            return Ok((Spoken::H1, bytes.freeze()));
+            return Ok((false, bytes.freeze()));
         }
         if bytes.len() >= H2_PREFACE.len() {
-            return Ok((Spoken::H2, bytes.freeze()));
+            return Ok((true, bytes.freeze()));
         }
         bytes.reserve(8 << 10);
         if stream.read_buf(&mut bytes).await? == 0 {
@@ -177,8 +186,15 @@ fn h2_builder() -> http2::Builder<TokioExecutor> {
 enum Let {
     /// It ended.
     Go(Cut),
-    /// It has been idle and holds nothing.
+    /// It holds nothing, and has been idle or belongs on other threads.
     Rest,
+}
+
+/// When a connection is taken apart.
+enum Rests {
+    Never,
+    /// After so long without a request, and when it belongs on other threads.
+    After(Duration, Arc<Origin>),
 }
 
 /// Polls a connection to its end, or to its rest where it may have one, with one timer for all its deadlines.
@@ -187,12 +203,15 @@ async fn drive<C, E>(
     pulse: &Pulse,
     drain: &DrainSignal,
     close: impl Fn(Pin<&mut C>),
-    rest_after: Option<Duration>,
+    rests: Rests,
 ) -> Let
 where
     C: Future<Output = Result<(), E>>,
 {
-    let next_look = |due: Instant| rest_after.map_or(due, |after| due.min(Instant::now() + after));
+    let next_look = |due: Instant| match &rests {
+        Rests::Never => due,
+        Rests::After(after, _) => due.min(Instant::now() + *after),
+    };
     let mut armed = next_look(pulse.due());
     let mut timer = pin!(sleep_until(armed));
     let (mut was_told, mut is_registered) = (false, false);
@@ -217,6 +236,13 @@ where
                 return Poll::Ready(Let::Go(None));
             }
         }
+        if let Rests::After(_, origin) = &rests
+            && !was_told
+            && origin.lane.moves()
+            && pulse.may_move()
+        {
+            return Poll::Ready(Let::Rest);
+        }
         loop {
             let due = pulse.due();
             if due < armed {
@@ -229,7 +255,7 @@ where
             if due <= armed {
                 return Poll::Ready(Let::Go(Some(pulse.phase().timeout_label())));
             }
-            if rest_after.is_some() && !was_told && pulse.may_rest() {
+            if matches!(rests, Rests::After(..)) && !was_told && pulse.may_rest() {
                 return Poll::Ready(Let::Rest);
             }
             armed = next_look(due);

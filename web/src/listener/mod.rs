@@ -9,6 +9,7 @@ pub mod caps;
 pub mod config;
 mod connection;
 pub mod drain;
+pub(crate) mod lane;
 pub mod network;
 mod parking;
 pub mod proxy;

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use rustix::buffer::spare_capacity;
@@ -35,6 +36,10 @@ pub(super) struct Parked {
     /// The client as the connection showed it.
     pub(super) client: ClientAddress,
     pub(super) is_peer_trusted: bool,
+    /// Which threads it goes on.
+    pub(super) is_for_checks: bool,
+    /// Read from it and not used; none of a connection that rests.
+    pub(super) first: Bytes,
     /// When it has been idle for too long.
     pub(super) due: Instant,
     pub(super) admitted: Admitted,

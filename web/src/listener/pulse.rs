@@ -161,14 +161,16 @@ impl Pulse {
         Duration::from_millis(self.rest_after_ms)
     }
 
-    /// True when nothing of a request or an answer is held, and has not been for a while.
+    /// As [`Pulse::may_move`], and for a while.
     pub(super) fn may_rest(&self) -> bool {
         let now_ms = u64::try_from(self.base.elapsed().as_millis()).unwrap_or(u64::MAX);
         let idle_since_ms = self.due_ms.load(Ordering::Relaxed).saturating_sub(self.idle_ms);
-        self.phase() == Phase::Idle
-            && self.is_quiet()
-            && self.is_flushed.load(Ordering::Relaxed)
-            && now_ms.saturating_sub(idle_since_ms) >= self.rest_after_ms
+        self.may_move() && now_ms.saturating_sub(idle_since_ms) >= self.rest_after_ms
+    }
+
+    /// True when nothing of a request or an answer is held.
+    pub(super) fn may_move(&self) -> bool {
+        self.phase() == Phase::Idle && self.is_quiet() && self.is_flushed.load(Ordering::Relaxed)
     }
 
     /// True while no request is being worked on.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -20,10 +21,12 @@ use super::address::{Listener, Socket2};
 use super::caps::ConnectionCaps;
 use super::config::Address;
 use super::drain::{DrainConfig, DrainReport, DrainState};
+use super::lane::Lanes;
 use super::parking::ParkingLot;
 use super::pulse::{Phase, Pulse};
 use crate::app::App;
 use crate::limits::BACKLOG;
+use crate::origin::Surface;
 
 /// Where a listener really listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,18 +48,28 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts accepting on bound listeners. Must be called within a tokio runtime.
-    pub fn start(listeners: Vec<Listener>, app: App) -> io::Result<Self> {
+    /// Starts accepting on bound listeners. Token checks, operators and health are served on the current runtime, players on
+    /// that of `players`, which may be the same. Must be called within a tokio runtime.
+    pub fn start(listeners: Vec<Listener>, app: App, players: &Handle) -> io::Result<Self> {
         let limits = &app.inner.limits;
         let caps = ConnectionCaps::new(limits.connections_max, limits.connections_per_address_max);
         let handshakes = Arc::new(Semaphore::new(limits.handshakes_max));
         let connections = Arc::new(Connections::default());
         let lot = ParkingLot::open(app.inner.metrics.resting.clone())?;
         tokio::spawn(Arc::clone(&lot).attend(app.inner.drain.clone()));
+        let lanes = Lanes {
+            checks: Handle::current(),
+            players: players.clone(),
+        };
         let mut addresses = Vec::new();
         let mut loops = Vec::new();
         for Listener { config, socket } in listeners {
-            let (source, address) = source(socket, &config.address)?;
+            let is_for_checks = !config.surfaces.contains(&Surface::Sdk);
+            let threads = lanes.of(is_for_checks);
+            let (source, address) = {
+                let _within = threads.enter();
+                source(socket, &config.address)?
+            };
             let is_outside = matches!(&address, BoundAddress::Tcp(tcp) if !accept::is_loopback(tcp.ip()));
             addresses.push((config.name.clone(), address));
             let own = config.limits.over(limits);
@@ -74,11 +87,13 @@ impl Server {
                 handshakes: Arc::clone(&handshakes),
                 connections: Arc::clone(&connections),
                 lot: Arc::clone(&lot),
+                lanes: lanes.clone(),
+                is_for_checks,
                 is_exposed_plain: config.tls.is_none() && is_outside,
                 own_uid: rustix::process::geteuid().as_raw(),
                 config,
             });
-            loops.push(tokio::spawn(accept::run(door, source)));
+            loops.push(threads.spawn(accept::run(door, source)));
         }
         Ok(Server {
             app,

@@ -55,7 +55,7 @@ impl World {
         let mut config = ListenerConfig::new("test", address, &[Surface::Sdk, Surface::Server, Surface::Ops]);
         change(&mut config);
         let listener = Listener::bind(config).unwrap();
-        let server = Arc::new(Server::start(vec![listener], app.clone()).unwrap());
+        let server = Arc::new(Server::start(vec![listener], app.clone(), &tokio::runtime::Handle::current()).unwrap());
         World { app, server }
     }
 

@@ -14,12 +14,10 @@ pub struct AdmissionView {
     pub is_overloaded: bool,
     /// Is anybody refused for the level?
     pub is_shedding: bool,
-    /// Mean lateness of the runtime, in microseconds.
+    /// Mean lateness of the threads that token checks run on, in microseconds.
     pub lag_us: u64,
-    /// Wait of work below the token checks for its turn on the network threads, in microseconds.
-    pub turn_wait_us: u64,
-    /// Requests that wait for their turn.
-    pub waiting_for_turns: u64,
+    /// Mean lateness of the players' threads, in microseconds.
+    pub players_lag_us: u64,
     /// Wait for a commit, in microseconds.
     pub commit_wait_us: u64,
     /// Wait for a password hash, in microseconds.

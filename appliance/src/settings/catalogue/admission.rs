@@ -20,7 +20,7 @@ const fn live(
 pub const MODE: Setting = live(
     "admission.mode",
     Kind::Choice(&["enforce", "dry_run", "off"]),
-    "dry_run",
+    "enforce",
     "enforce refuses what cannot be done in time, dry_run only counts what it would refuse, off decides nothing; limits.in_flight_max holds in all of them.",
     "enforce 拒绝无法及时处理的请求；dry_run 只统计将被拒绝的请求；off 不作判断。limits.in_flight_max 始终有效。",
 );
@@ -124,16 +124,16 @@ pub const LAG_TARGET_MS: Setting = live(
     "admission.lag_target_ms",
     whole(1, 1_000, "ms"),
     "20",
-    "Mean lateness of the network runtime above which it counts as overloaded.",
+    "Mean lateness of the threads that token checks run on above which they count as overloaded.",
     "网络运行时平均延迟超过该值即视为过载。",
 );
-/// Turns.
-pub const TURN_WAIT_MAX_MS: Setting = live(
-    "admission.turn_wait_max_ms",
+/// Lag of players.
+pub const PLAYERS_LAG_MAX_MS: Setting = live(
+    "admission.players_lag_max_ms",
     whole(1, 60_000, "ms"),
-    "50",
-    "Wait for a turn on the network threads above which everything but token checks is held down.",
-    "等待网络线程处理的时间超过该值时，压低令牌校验以外的请求。",
+    "150",
+    "Mean lateness of the players' threads above which everything but token checks is held down.",
+    "玩家线程平均延迟超过该值时，压低令牌校验以外的请求。",
 );
 /// Commits.
 pub const COMMIT_WAIT_MAX_MS: Setting = live(
@@ -197,7 +197,7 @@ pub fn options(settings: &Settings) -> AdmissionOptions {
         register: class(&REGISTER_SHARE, &REGISTER_COST, &REGISTER_DEADLINE),
         bulk: class(&BULK_SHARE, &BULK_COST, &BULK_DEADLINE),
         lag_target_ms: settings.whole(&LAG_TARGET_MS),
-        turn_wait_max_ms: settings.whole(&TURN_WAIT_MAX_MS),
+        players_lag_max_ms: settings.whole(&PLAYERS_LAG_MAX_MS),
         commit_wait_max_ms: settings.whole(&COMMIT_WAIT_MAX_MS),
         hash_wait_max_ms: settings.whole(&HASH_WAIT_MAX_MS),
         floor_units_per_second: settings.whole(&FLOOR),

@@ -282,6 +282,7 @@ impl<'a> Engine<'a> {
     /// Begins what may begin now.
     fn begin_due(&mut self, now: Instant) {
         if !matches!(self.plan.arrival, Arrival::Closed) {
+            self.drop_overdue(now);
             return self.serve_queue();
         }
         // Every free slot, but not more connections at once than a backlog holds.
@@ -291,6 +292,21 @@ impl<'a> Engine<'a> {
             }
             let Some(slot) = self.free.pop_front() else { break };
             self.begin(slot, now);
+        }
+    }
+
+    /// Lets go of calls that waited too long for a connection.
+    fn drop_overdue(&mut self, now: Instant) {
+        let Some(waits_max) = self.plan.waits_max else { return };
+        while self
+            .due
+            .front()
+            .is_some_and(|at| now.saturating_duration_since(*at) > waits_max)
+        {
+            let at = self.due.pop_front();
+            if at.is_some_and(|at| at >= self.measure_from) {
+                self.outcome.given_up += 1;
+            }
         }
     }
 

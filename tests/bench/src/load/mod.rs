@@ -113,6 +113,9 @@ pub struct Plan {
     pub calls_max: u64,
     /// How long to wait for answers that are still out when the time is over; open loop and `calls_max` only.
     pub patience: Duration,
+    /// How long a call of an open loop waits for a free connection before it is given up; for ever when none is said. A crowd
+    /// of which each has its own connection asks nothing while it waits for an answer.
+    pub waits_max: Option<Duration>,
 }
 
 impl Plan {
@@ -128,6 +131,7 @@ impl Plan {
             span,
             calls_max: 0,
             patience: Duration::from_secs(10),
+            waits_max: None,
         }
     }
 
@@ -233,6 +237,8 @@ pub struct Outcome {
     pub wrong: u64,
     /// Connections refused or lost, and calls never answered.
     pub errors: u64,
+    /// Calls that found no free connection in time and were not sent.
+    pub given_up: u64,
     /// Some wrong answers and errors, as text.
     pub examples: Vec<String>,
     /// From the end of the warm-up to the last counted answer.
@@ -265,6 +271,7 @@ impl Outcome {
             refused: 0,
             wrong: 0,
             errors: 0,
+            given_up: 0,
             examples: Vec::new(),
             elapsed: Duration::ZERO,
             latency: histogram(),
@@ -277,7 +284,7 @@ impl Outcome {
     /// All calls that ended, however.
     #[must_use]
     pub fn calls(&self) -> u64 {
-        self.ok + self.refused + self.wrong + self.errors
+        self.ok + self.refused + self.wrong + self.errors + self.given_up
     }
 
     /// Right answers a second.

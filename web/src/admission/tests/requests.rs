@@ -397,8 +397,8 @@ async fn the_controller_can_be_seen_parks_wakes_and_stops() {
         move || admission.view(0).controller == state
     };
     assert!(is("not_started")());
-    house.app.start_admission();
-    house.app.start_admission();
+    house.app.start_admission(&tokio::runtime::Handle::current());
+    house.app.start_admission(&tokio::runtime::Handle::current());
     eventually(is("parked"), "parked").await;
     assert_eq!(house.log_in(&[]).await.status(), 401);
     assert!(is("running")(), "the next request wakes it");
@@ -408,14 +408,14 @@ async fn the_controller_can_be_seen_parks_wakes_and_stops() {
     house.app.stop_admission();
     assert!(is("stopped")());
     assert_eq!(house.log_in(&[]).await.status(), 401);
-    house.app.start_admission();
+    house.app.start_admission(&tokio::runtime::Handle::current());
     eventually(is("parked"), "begun again").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_process_under_pressure_sheds_players_keeps_checks_and_opens_again() {
     let house = House::new(|options| options.held_refusals_max = 0);
-    house.app.start_admission();
+    house.app.start_admission(&tokio::runtime::Handle::current());
     // Twenty windows of ten logins and a check each; how many of the last window's were let in.
     let windows = || async {
         let mut inside = 0;
