@@ -103,12 +103,12 @@ impl Default for AdmissionOptions {
             register: class(5, 7, 5_000),
             bulk: class(5, 10, 10_000),
             lag_target_ms: 20,
-            players_lag_max_ms: 150,
+            players_lag_max_ms: 250,
             commit_wait_max_ms: 100,
             hash_wait_max_ms: 500,
             floor_units_per_second: 200,
             server_key_verifies_per_second: None,
-            held_refusals_max: 10_000,
+            held_refusals_max: 100_000,
         }
     }
 }

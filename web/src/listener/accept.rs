@@ -21,7 +21,7 @@ use super::config::{ListenerConfig, ProxyProtocol};
 use super::connection::{self, Cut, Served, Spoken};
 use super::drain::DrainState;
 use super::lane::{Lane, Lanes};
-use super::parking::{Parked, ParkingLot};
+use super::parking::{Begun, Parked, ParkingLot};
 use super::proxy;
 use super::pulse::Pulse;
 use super::refusal;
@@ -54,7 +54,7 @@ pub(super) struct Door {
     pub(super) connections: Arc<Connections>,
     pub(super) lot: Arc<ParkingLot>,
     pub(super) lanes: Lanes,
-    /// Do its connections begin on the threads of token checks? Where players are served, they do not.
+    /// Are its connections those of the threads of token checks? Where players are served, they are not.
     pub(super) is_for_checks: bool,
     /// Plain on an address others can reach: only trusted peers are answered.
     pub(super) is_exposed_plain: bool,
@@ -168,12 +168,9 @@ fn welcome(door: &Arc<Door>, accepted: Accepted) {
     };
     let pulse = Pulse::new(&door.limits);
     let stay = admitted.in_service(pulse);
-    tokio::spawn(async move {
-        match accepted {
-            Accepted::Tcp(stream, peer) => stay.tcp(stream, peer).await,
-            Accepted::Unix(stream) => stay.unix(stream).await,
-        }
-    });
+    if let Err(error) = stay.arrive(accepted) {
+        tracing::debug!("a connection was lost when it changed threads: {error}");
+    }
 }
 
 /// A connection's right to be open, from accept to close, in service or parked.
@@ -214,15 +211,15 @@ pub(super) fn resume(parked: Parked) {
     let threads = door.lanes.of(parked.is_for_checks).clone();
     let origin = door.origin(parked.client, parked.is_peer_trusted, None, lane);
     let stay = parked.admitted.in_service(Pulse::idle_until(&door.limits, parked.due));
-    let (stream, first) = (parked.stream, parked.first);
+    let (stream, begun) = (parked.stream, parked.begun);
     threads.spawn(async move {
         match stream {
             ParkedStream::Plain(stream) => match Transport::unparked(stream) {
-                Ok(stream) => stay.serve(stream, origin, false, first).await,
+                Ok(stream) => stay.serve(stream, origin, begun).await,
                 Err(_) => stay.end(None),
             },
             ParkedStream::Tls(mut stream) => match stream.get_mut().0.unpark() {
-                Ok(()) => stay.serve(stream, origin, false, first).await,
+                Ok(()) => stay.serve(stream, origin, begun).await,
                 Err(_) => stay.end(None),
             },
         }
@@ -230,34 +227,70 @@ pub(super) fn resume(parked: Parked) {
 }
 
 impl Stay {
+    /// Goes to the threads on which it begins: those it was accepted on, unless a handshake with a player comes first.
+    fn arrive(self, accepted: Accepted) -> io::Result<()> {
+        let door = Arc::clone(&self.admitted.door);
+        match accepted {
+            Accepted::Tcp(stream, peer) if door.begins_for_checks() => {
+                tokio::spawn(async move { self.tcp(stream, peer).await });
+            }
+            Accepted::Tcp(stream, peer) => {
+                let stream = stream.into_std()?;
+                door.lanes.players.spawn(async move {
+                    match TcpStream::from_std(stream) {
+                        Ok(stream) => self.tcp(stream, peer).await,
+                        Err(_) => self.end(None),
+                    }
+                });
+            }
+            Accepted::Unix(stream) if door.is_for_checks => {
+                tokio::spawn(async move { self.unix(stream).await });
+            }
+            Accepted::Unix(stream) => {
+                let stream = stream.into_std()?;
+                door.lanes.players.spawn(async move {
+                    match UnixStream::from_std(stream) {
+                        Ok(stream) => self.unix(stream).await,
+                        Err(_) => self.end(None),
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Serves a connection that is new here; its first bytes say on which threads.
     async fn begin<S>(self, mut stream: S, origin: Arc<Origin>, spoken: Spoken, first: Bytes)
     where
         S: AsyncRead + AsyncWrite + Parking + Unpin + Send + 'static,
     {
         match connection::settle(&mut stream, &self.pulse, spoken, first).await {
-            Ok((false, first)) if origin.lane.begins_for_checks(&first) => self.leave(stream, &origin, first, true),
-            Ok((is_h2, first)) => self.serve(stream, origin, is_h2, first).await,
+            Ok((is_h2, first)) if origin.lane.is_wrong_for(&first) => {
+                let begun = Begun { first, is_h2 };
+                self.leave(stream, &origin, begun, true);
+            }
+            Ok((is_h2, first)) => self.serve(stream, origin, Begun { first, is_h2 }).await,
             Err(cut) => self.end(cut),
         }
     }
 
-    async fn serve<S>(self, stream: S, origin: Arc<Origin>, is_h2: bool, first: Bytes)
+    async fn serve<S>(self, stream: S, origin: Arc<Origin>, begun: Begun)
     where
         S: AsyncRead + AsyncWrite + Parking + Unpin + Send + 'static,
     {
         let (app, pulse) = (self.admitted.door.app.clone(), Arc::clone(&self.pulse));
+        let Begun { first, is_h2 } = begun;
         match connection::serve(app, Arc::clone(&origin), pulse, stream, is_h2, first).await {
             Served::Over(cut) => self.end(cut),
             Served::Idle(stream) => {
                 let moves = origin.lane.moves();
-                self.leave(stream, &origin, Bytes::new(), moves);
+                self.leave(stream, &origin, Begun::default(), moves);
             }
         }
     }
 
     /// Takes the connection apart, to go on other threads at once or to rest. A socket that cannot be moved is closed.
-    fn leave<S: Parking>(self, stream: S, origin: &Origin, first: Bytes, moves: bool) {
+    fn leave<S: Parking>(self, stream: S, origin: &Origin, begun: Begun, moves: bool) {
         let Ok(stream) = stream.park() else {
             return self.end(None);
         };
@@ -266,7 +299,7 @@ impl Stay {
             client: origin.client,
             is_peer_trusted: origin.is_peer_trusted,
             is_for_checks: origin.lane.is_for_checks() != moves,
-            first,
+            begun,
             due: self.pulse.due(),
             admitted: self.admitted,
         };
@@ -306,7 +339,7 @@ impl Stay {
             Ok(told) => told,
             Err(reason) => return self.end(Some(reason)),
         };
-        let origin = door.origin(client, is_peer_trusted, None, door.lane(door.is_for_checks));
+        let origin = door.origin(client, is_peer_trusted, None, door.lane(door.begins_for_checks()));
         match &door.config.tls {
             None => {
                 let stream = Transport::new(stream, Bytes::new());
@@ -437,11 +470,20 @@ impl Door {
         Ok((Box::new(stream), spoken))
     }
 
+    /// Do both players and game servers come here?
+    fn is_mixed(&self) -> bool {
+        let both = [Surface::Sdk, Surface::Server];
+        both.iter().all(|surface| self.facts.surfaces.contains(surface))
+    }
+
+    /// Do its connections begin on the threads of token checks? Where nobody knows yet who comes, until the first bytes
+    /// say it, which costs those threads little; a handshake would cost them much.
+    fn begins_for_checks(&self) -> bool {
+        self.is_for_checks || self.is_mixed() && self.config.tls.is_none()
+    }
+
     fn lane(&self, is_for_checks: bool) -> Lane {
-        let is_mixed = [Surface::Sdk, Surface::Server]
-            .iter()
-            .all(|surface| self.facts.surfaces.contains(surface));
-        Lane::new(is_for_checks, is_mixed)
+        Lane::new(is_for_checks, self.is_mixed())
     }
 
     fn origin(

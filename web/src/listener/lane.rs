@@ -60,10 +60,10 @@ impl Lane {
         }
     }
 
-    /// Does a connection that begins so belong on the threads of checks? Nothing is proven yet; who only claims it goes
-    /// back after one request.
-    pub(super) fn begins_for_checks(&self, first: &[u8]) -> bool {
-        self.is_mixed && first.starts_with(OF_SERVERS)
+    /// Does a connection that begins so belong on the other threads? Nothing is proven yet; who only claims to be a game
+    /// server goes back after one request.
+    pub(super) fn is_wrong_for(&self, first: &[u8]) -> bool {
+        self.is_mixed && first.starts_with(OF_SERVERS) != self.is_for_checks
     }
 
     /// Is it on the threads of checks?

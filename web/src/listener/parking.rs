@@ -38,11 +38,20 @@ pub(super) struct Parked {
     pub(super) is_peer_trusted: bool,
     /// Which threads it goes on.
     pub(super) is_for_checks: bool,
-    /// Read from it and not used; none of a connection that rests.
-    pub(super) first: Bytes,
+    /// How it has begun; nothing of a connection that rests.
+    pub(super) begun: Begun,
     /// When it has been idle for too long.
     pub(super) due: Instant,
     pub(super) admitted: Admitted,
+}
+
+/// What is known of a connection before it is served.
+#[derive(Default)]
+pub(super) struct Begun {
+    /// Read from it and not used.
+    pub(super) first: Bytes,
+    /// Does it speak HTTP/2?
+    pub(super) is_h2: bool,
 }
 
 /// The parked connections of all listeners.

@@ -65,11 +65,7 @@ impl Server {
         let mut loops = Vec::new();
         for Listener { config, socket } in listeners {
             let is_for_checks = !config.surfaces.contains(&Surface::Sdk);
-            let threads = lanes.of(is_for_checks);
-            let (source, address) = {
-                let _within = threads.enter();
-                source(socket, &config.address)?
-            };
+            let (source, address) = source(socket, &config.address)?;
             let is_outside = matches!(&address, BoundAddress::Tcp(tcp) if !accept::is_loopback(tcp.ip()));
             addresses.push((config.name.clone(), address));
             let own = config.limits.over(limits);
@@ -93,7 +89,8 @@ impl Server {
                 own_uid: rustix::process::geteuid().as_raw(),
                 config,
             });
-            loops.push(threads.spawn(accept::run(door, source)));
+            // Accepting is little work and must not wait behind that of players: what is not accepted is soon refused.
+            loops.push(tokio::spawn(accept::run(door, source)));
         }
         Ok(Server {
             app,

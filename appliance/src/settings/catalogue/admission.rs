@@ -131,7 +131,7 @@ pub const LAG_TARGET_MS: Setting = live(
 pub const PLAYERS_LAG_MAX_MS: Setting = live(
     "admission.players_lag_max_ms",
     whole(1, 60_000, "ms"),
-    "150",
+    "250",
     "Mean lateness of the players' threads above which everything but token checks is held down.",
     "玩家线程平均延迟超过该值时，压低令牌校验以外的请求。",
 );
@@ -171,7 +171,7 @@ pub const KEY_QUOTA: Setting = live(
 pub const HELD_REFUSALS_MAX: Setting = live(
     "admission.held_refusals_max",
     whole(0, 1_000_000, "refusals"),
-    "10000",
+    "100000",
     "Refusals held back at a time for connections that ask again and again after being refused.",
     "对反复请求的连接，同时延后发送的拒绝应答数上限。",
 );

@@ -355,7 +355,7 @@ async fn who_keeps_asking_after_refusals_is_answered_later_and_later() {
         assert_eq!(house.log_in(&[]).await.status(), 503);
         begun.elapsed().as_millis()
     };
-    for expected_ms in [0, 0, 0, 25, 50, 100] {
+    for expected_ms in [0, 25, 50, 100] {
         let took_ms = took().await;
         assert!(
             (expected_ms..=expected_ms + 1).contains(&took_ms),
