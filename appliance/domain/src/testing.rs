@@ -19,7 +19,7 @@ use crate::password::HashCost;
 use crate::ports::{AuthLog, Clock, Entropy, HashAsk, HashMemory, HashOutcome, HashPool, LogFuture};
 use crate::session::{Credential, LoggedIn, LoginOutcome, SessionCreate};
 use crate::tables::TABLES;
-use crate::{AbuseOptions, CredentialCacheOptions, Mirrors, Platform, PlatformOptions, WaitingRoomOptions};
+use crate::{AbuseOptions, CredentialCacheOptions, Mirrors, Platform, PlatformOptions};
 
 mod calls;
 
@@ -275,7 +275,6 @@ impl World {
             hash_cost: CHEAP,
             credential_cache: CredentialCacheOptions::default(),
             abuse,
-            waiting_room: WaitingRoomOptions::default(),
         })?;
         let call = operator();
         let (game_id, package_id, key) = match block_on(platform.game_list(&call))?.first() {
@@ -310,7 +309,6 @@ impl World {
             hash_cost: CHEAP,
             credential_cache: CredentialCacheOptions::default(),
             abuse: AbuseOptions::off(),
-            waiting_room: WaitingRoomOptions::default(),
         }
     }
 

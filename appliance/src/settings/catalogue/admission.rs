@@ -2,11 +2,11 @@
 
 use seawall_web::{AdmissionMode, AdmissionOptions, ClassOptions};
 
-use super::{host, whole};
+use super::{host, waiting_room, whole};
 use crate::settings::Settings;
 use crate::settings::registry::{Kind, Reload, Setting};
 
-const fn live(
+pub(super) const fn live(
     path: &'static str,
     kind: Kind,
     default: &'static str,
@@ -168,6 +168,15 @@ pub const HELD_REFUSALS_MAX: Setting = live(
     "对反复请求的连接，同时延后发送的拒绝应答数上限。",
 );
 
+/// Slow start.
+pub const SLOW_START: Setting = live(
+    "admission.slow_start",
+    Kind::Switch,
+    "true",
+    "After a start let in 30 % of the logins and registrations asked for, and 10 % more each second while the runtime is not late.",
+    "启动后先放行 30% 的登录与注册请求，运行时不延迟时每秒增加 10%。",
+);
+
 /// Admission as set.
 #[must_use]
 pub fn options(settings: &Settings) -> AdmissionOptions {
@@ -177,7 +186,7 @@ pub fn options(settings: &Settings) -> AdmissionOptions {
         cost_units: number(cost),
         deadline_ms: settings.whole(deadline),
     };
-    AdmissionOptions {
+    let mut options = AdmissionOptions {
         mode: match settings.text(&MODE).as_str() {
             "off" => AdmissionMode::Off,
             "dry_run" => AdmissionMode::DryRun,
@@ -194,5 +203,9 @@ pub fn options(settings: &Settings) -> AdmissionOptions {
         floor_units_per_second: settings.whole(&FLOOR),
         server_key_verifies_per_second: Some(number(&KEY_QUOTA)).filter(|quota| *quota > 0),
         held_refusals_max: usize::try_from(settings.whole(&HELD_REFUSALS_MAX)).unwrap_or(usize::MAX),
-    }
+        slow_start: settings.switch(&SLOW_START),
+        ..AdmissionOptions::default()
+    };
+    waiting_room::set(&mut options, settings);
+    options
 }
