@@ -168,6 +168,13 @@ pub fn headers(attempt: u32, deadline_ms: u64, game_id: &str, install_id: &str) 
     ]
 }
 
+/// The header a client adds to a login after it was told to wait: the ticket of the last refusal, if there was one.
+#[must_use]
+pub fn ticket_header(call: Call, ticket: Option<&str>) -> Option<(&'static str, String)> {
+    let ticket = ticket.filter(|_| call == Call::Login)?;
+    Some(("Seawall-Ticket", ticket.to_owned()))
+}
+
 /// Retries a client may make: 10 tokens, one less for each failure, a tenth more for each success, none at half or below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
@@ -544,6 +551,14 @@ mod tests {
                 "Seawall-Device: phone"
             ]
         );
+    }
+
+    #[test]
+    fn a_login_that_was_told_to_wait_shows_its_ticket_and_nothing_else_does() {
+        let header = ticket_header(Call::Login, Some("AQ"));
+        assert_eq!(header, Some(("Seawall-Ticket", "AQ".to_owned())));
+        assert_eq!(ticket_header(Call::Login, None), None);
+        assert_eq!(ticket_header(Call::Refresh, Some("AQ")), None);
     }
 
     #[test]

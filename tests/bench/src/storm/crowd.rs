@@ -218,6 +218,12 @@ impl Callers for Crowd<'_> {
                 verdict = Verdict::Wrong;
             }
         }
+        // A client without rules keeps no ticket.
+        if call == Call::Login && matches!(self.clients[slot].conduct, Conduct::Good(_)) {
+            let shown = answer.field("ticket").map(str::to_owned);
+            let client = &mut self.clients[slot];
+            client.ticket = shown.or(client.ticket.take());
+        }
         let chance = self.chance();
         let step = self.clients[slot].conduct.after(call, &seen, chance);
         let wait = self.follow(slot, step, now);
