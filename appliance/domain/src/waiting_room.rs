@@ -152,7 +152,7 @@ impl WaitingRooms {
         now_at: UnixMs,
         game: Option<GameId>,
         subject: [u8; 16],
-        logins_per_s: f64,
+        logins_per_s: Option<f64>,
     ) -> Knocked {
         let count = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         let read = ticket.and_then(|text| {
@@ -244,11 +244,17 @@ fn poll_after_ms(estimate_ms: u64, subject: [u8; 16]) -> u64 {
 }
 
 impl Platform {
-    /// Whether it is the turn of a login, in the waiting room of a game that lets so many in a second from now on; none
-    /// for a caller who names no game. `subject` names who waits, the same at every try (the device); a ticket counts for
+    /// Whether it is the turn of a login, in the waiting room of a game that lets so many in a second from now on (as many
+    /// as before without a number, everybody when there never was one); no game for a caller who names none. `subject` names who waits, the same at every try (the device); a ticket counts for
     /// nobody else. A forged or foreign ticket, or one of more than 30 minutes ago, is as good as none.
     #[must_use]
-    pub fn login_knock(&self, ticket: Option<&str>, game: Option<GameId>, subject: &str, logins_per_s: f64) -> Knocked {
+    pub fn login_knock(
+        &self,
+        ticket: Option<&str>,
+        game: Option<GameId>,
+        subject: &str,
+        logins_per_s: Option<f64>,
+    ) -> Knocked {
         let subject = self.waiting_subject(subject);
         let rooms = &self.inner.waiting_rooms;
         rooms.knock(ticket, self.now_at(), game, subject, logins_per_s)

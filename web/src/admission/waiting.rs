@@ -163,7 +163,8 @@ impl Entrant {
         let (Some(waiter), Some(door)) = (&mut self.waiter, door) else {
             return app.admission.admit(knock, subject);
         };
-        let knocked = waiter.knock(app, self.game, door.logins_per_s);
+        let knocked = waiter.ask(app, self.game, Some(door.logins_per_s));
+        waiter.knocked = Some(knocked);
         let permit = match knocked.turn {
             // Whoever has waited is no repeated attempt.
             Turn::Come => app
@@ -215,13 +216,7 @@ impl Entrant {
 }
 
 impl Waiter {
-    fn knock(&mut self, app: &Inner, game: Option<GameId>, logins_per_s: f64) -> Knocked {
-        let knocked = self.ask(app, game, logins_per_s);
-        self.knocked = Some(knocked);
-        knocked
-    }
-
-    fn ask(&self, app: &Inner, game: Option<GameId>, logins_per_s: f64) -> Knocked {
+    fn ask(&self, app: &Inner, game: Option<GameId>, logins_per_s: Option<f64>) -> Knocked {
         // What is no text is no ticket, and counts as a forged one.
         let ticket = self.ticket.as_ref().map(|value| value.to_str().unwrap_or_default());
         let device = self.device.as_deref().unwrap_or_default();
@@ -230,8 +225,7 @@ impl Waiter {
 
     fn wait(&self, app: &Inner, game: Option<GameId>, least_ms: u64) -> Option<wire::Waiting> {
         let device = self.device.as_deref()?;
-        // Where no room stands open everybody's turn has come.
-        let knocked = self.knocked.unwrap_or_else(|| self.ask(app, game, f64::INFINITY));
+        let knocked = self.knocked.unwrap_or_else(|| self.ask(app, game, None));
         let ticket = app.platform.login_wait(&knocked, game, device);
         Some(wire::Waiting {
             ticket: ticket.ticket,

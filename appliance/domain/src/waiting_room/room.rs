@@ -73,11 +73,19 @@ impl Room {
     }
 
     /// Whether it is the turn of a ticket's holder, and the claims as this room counts them; no claims when they are too
-    /// old or there were none. The room lets so many in from now on; what is no positive number stops it.
-    pub(super) fn knock(&self, claims: Option<Claims>, now_at: UnixMs, logins_per_s: f64) -> (Turn, Option<Claims>) {
+    /// old or there were none. The room lets so many in from now on; what is no positive number stops it, and without a
+    /// number it goes on as before.
+    pub(super) fn knock(
+        &self,
+        claims: Option<Claims>,
+        now_at: UnixMs,
+        logins_per_s: Option<f64>,
+    ) -> (Turn, Option<Claims>) {
         let mut state = self.0.lock();
         let room_at = state.advance(now_at);
-        state.set_logins_per_s(logins_per_s);
+        if let Some(logins_per_s) = logins_per_s.or_else(|| state.is_new.then_some(f64::INFINITY)) {
+            state.set_logins_per_s(logins_per_s);
+        }
         let live = |claims: &Claims| claims.arrived_at <= room_at && room_at - claims.arrived_at <= TICKET_LIFE_MS;
         let claims = claims.filter(live).map(|claims| {
             if claims.counted_by_at == state.began_at {

@@ -25,7 +25,7 @@ struct AtRate {
 impl AtRate {
     fn knock(&self, ticket: Option<&str>, now_at: UnixMs, game: GameId, subject: [u8; 16]) -> Knocked {
         self.rooms
-            .knock(ticket, now_at, Some(game), subject, self.logins_per_s.get())
+            .knock(ticket, now_at, Some(game), subject, Some(self.logins_per_s.get()))
     }
 
     fn set_logins_per_s(&self, logins_per_s: f64, now_at: UnixMs) {
@@ -300,6 +300,20 @@ fn a_room_that_lets_nobody_in_has_nothing_to_spare() {
 }
 
 #[test]
+fn without_a_number_a_room_goes_on_as_before_and_a_new_one_lets_everybody_in() {
+    let key = KeyRing::from_entropy(&[3; 32]).derive("waiting room");
+    let rooms = WaitingRooms::new(key, NOW_AT - REJOIN_MS);
+    let ask = |ticket: Option<&str>, rate| rooms.knock(ticket, NOW_AT, Some(GAME), who(1), rate);
+    let knocked = ask(None, None);
+    assert_eq!(knocked.turn, Turn::Spare);
+    assert_eq!(rooms.wait(&knocked, NOW_AT, Some(GAME), who(1)).estimate_ms, 0);
+    rooms.wait(&ask(None, Some(0.5)), NOW_AT, Some(GAME), who(2));
+    assert_eq!(rooms.views(NOW_AT)[0].logins_per_s, 0.5);
+    ask(None, None);
+    assert_eq!(rooms.views(NOW_AT)[0].logins_per_s, 0.5);
+}
+
+#[test]
 fn games_have_rooms_of_their_own_up_to_a_bound() {
     let room = crowded();
     for n in 1..=5 {
@@ -320,7 +334,7 @@ fn games_have_rooms_of_their_own_up_to_a_bound() {
 fn the_platform_binds_tickets_to_game_and_subject() {
     let world = crate::testing::World::new().unwrap();
     let (platform, game) = (&world.platform, Some(world.game_id));
-    let knock = |ticket: Option<&str>, device: &str| platform.login_knock(ticket, game, device, 1.0);
+    let knock = |ticket: Option<&str>, device: &str| platform.login_knock(ticket, game, device, Some(1.0));
     knock(None, "tablet");
     world.clock.advance(REJOIN_MS);
     let ticket = platform.login_wait(&knock(None, "tablet"), game, "tablet").ticket;

@@ -273,6 +273,7 @@ fn reply<'a>(answer: &Answer<'a>) -> Reply<'a> {
         verdict: answer.field("status"),
         is_ours: answer.header("x-request-id").is_some(),
         retry_after_ms: answer.number("retry_after_ms").or_else(in_header),
+        has_place: answer.field("ticket").is_some(),
     }
 }
 

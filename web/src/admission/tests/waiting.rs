@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use seawall_domain::game::GameChange;
 use seawall_domain::testing::World;
 use seawall_domain::waiting_room::REJOIN_MS;
@@ -424,4 +426,48 @@ async fn pressure_asks_for_proofs_and_calm_ends_it() {
     assert!(platform.asks_for_challenges());
     house.app.stop_admission();
     assert!(!platform.asks_for_challenges());
+}
+
+/// A login over HTTP/2; status, `retry-after` and body.
+async fn log_in_h2(port: u16, ticket: &str) -> (u16, String, Problem) {
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    let driver = tokio::spawn(connection);
+    let request = Request::post("http://a.example/sdk/v1/sessions")
+        .header("seawall-device", "d-1")
+        .header("seawall-ticket", ticket)
+        .body(Full::new(Bytes::from_static(b"{}")))
+        .unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    let retry_after = answer.headers()["retry-after"].to_str().unwrap().to_owned();
+    let status = answer.status().as_u16();
+    let body = answer.collect().await.unwrap().to_bytes();
+    driver.abort();
+    (status, retry_after, serde_json::from_slice(&body).unwrap())
+}
+
+#[tokio::test]
+async fn places_are_given_over_http1_and_kept_over_http2() {
+    let mut limits = Limits::default();
+    limits.admission.waiting_room = WaitingRoomMode::Always;
+    limits.admission.waiting_room_logins_per_second = 1;
+    let world = crate::testing::World::start(limits, |_| {});
+    let mut client = world.connect().await;
+    let headers = "content-type: application/json\r\nseawall-device: d-1\r\n";
+    let spare = client.post("/sdk/v1/sessions", headers, b"{}").await;
+    assert_eq!(spare.status, 400, "let in, and the body is looked at");
+    let refused = client.post("/sdk/v1/sessions", headers, b"{}").await;
+    assert_eq!(refused.code(), "overload.busy");
+    let first = serde_json::from_slice::<Problem>(&refused.body)
+        .unwrap()
+        .waiting
+        .unwrap();
+    let seconds = first.poll_after_ms.div_ceil(1_000);
+    assert!(refused.head.contains(&format!("retry-after: {seconds}\r\n")) && !refused.closes());
+    let (status, retry_after, again) = log_in_h2(world.port(), &first.ticket).await;
+    let again = again.waiting.unwrap();
+    assert_eq!((status, &again.ticket), (503, &first.ticket));
+    assert_eq!(retry_after, again.poll_after_ms.div_ceil(1_000).to_string());
 }
