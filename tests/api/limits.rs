@@ -114,13 +114,10 @@ pub fn a_challenge_is_answered_with_work(api: &Api) {
         });
         let login = api.call(op, As::Nobody, &body).ok();
         assert_eq!(login.text("/outcome"), "session");
+        // A device that the account knows needs none.
+        body["client"] = api.client("a stranger");
         let again = api.call(op, As::Nobody, &body).ok();
-        let expected = if op == "session.create" { "session" } else { "challenge" };
-        assert_eq!(
-            again.text("/outcome"),
-            expected,
-            "a proof counts once, and a device that the account knows needs none"
-        );
+        assert_eq!(again.text("/outcome"), "challenge", "a proof counts once");
     }
 }
 
@@ -158,9 +155,9 @@ pub fn a_crowded_login_waits_its_turn(api: &Api) {
     assert_eq!(places[1].body["waiting"]["estimate_ms"], 2_000);
     let [second, third] = places.map(|refused| refused.text("/waiting/ticket"));
     api.world.clock.advance(1_000);
+    log_in("second", Some(&second)).ok();
     log_in("third", Some(&third)).refused("overload.busy");
     log_in("thief", Some(&second)).refused("overload.busy");
-    log_in("second", Some(&second)).ok();
     api.world.clock.advance(1_000);
     log_in("third", Some(&third)).ok();
     let shown = api.call("admission.show", As::Nobody, &Value::Null).ok();
