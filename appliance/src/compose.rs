@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 
-use seawall_domain::{HashCost, Mirrors, Platform, PlatformOptions, WaitingRoomOptions, tables};
+use seawall_domain::{HashCost, Mirrors, Platform, PlatformOptions, tables};
 use seawall_storage::{JournalLimits, KeyRing, OpenOptions, Store};
 use seawall_web::{App, AppOptions, Host, HttpMetrics};
 
@@ -86,7 +86,6 @@ impl Parts {
             hash_cost,
             credential_cache: memory.credential_cache,
             abuse: config.abuse,
-            waiting_room: WaitingRoomOptions::default(),
         });
         let platform = platform.map_err(|error| Failure::Failed(format!("the platform cannot be opened: {error}")))?;
         deletions::reapply(&dir, &platform).map_err(Failure::Failed)?;

@@ -20,6 +20,8 @@ use crate::hash_pool::HashThreads;
 use crate::heartbeat::Heartbeat;
 use crate::telemetry;
 
+mod door;
+
 /// Buckets of a histogram of the store that are shown, one per power of two; the same ones always, so that series stay
 /// comparable. What lies beyond (8 MiB, 8 s) counts as infinite.
 const BUCKETS_SHOWN: usize = 24;
@@ -164,7 +166,8 @@ impl Sources {
             counters.revocation_bytes,
         )?;
         out.gauge("seawall_restrictions", "Restrictions in memory", counters.restrictions)?;
-        abuse_figures(&counters, out)
+        abuse_figures(&counters, out)?;
+        door::figures(&self.platform, &counters, out)
     }
 
     fn hash_figures(&self, out: &mut Figures<'_, '_>) -> fmt::Result {
@@ -259,12 +262,7 @@ fn abuse_figures(counters: &Counters, out: &mut Figures<'_, '_>) -> fmt::Result 
         "Keys with a state of their own",
         abuse.cells_used,
     )?;
-    out.gauge("seawall_abuse_bytes", "Bytes of all limits", abuse.bytes)?;
-    out.counter(
-        "seawall_challenges_issued",
-        "Logins and registrations answered with a challenge",
-        counters.challenges_issued,
-    )
+    out.gauge("seawall_abuse_bytes", "Bytes of all limits", abuse.bytes)
 }
 
 impl Sources {

@@ -248,6 +248,8 @@ impl Running {
     }
 
     async fn end(self) {
+        // Not before the drain is over: until then calls come in as before, and some of them too many.
+        self.app.stop_admission();
         if let Some(serving) = self.host.serving() {
             serving.tasks.stop().await;
         }

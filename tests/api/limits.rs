@@ -2,10 +2,12 @@
 
 use seawall_domain::AbuseOptions;
 use seawall_domain::abuse::{Limit, LimitAction};
+use seawall_domain::waiting_room::REJOIN_MS;
+use seawall_web::{Limits, WaitingRoomMode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::client::{Api, As, named};
+use crate::client::{Api, As, Ask, named};
 
 fn limited(change: impl FnOnce(&mut AbuseOptions)) -> AbuseOptions {
     let mut options = AbuseOptions {
@@ -112,7 +114,52 @@ pub fn a_challenge_is_answered_with_work(api: &Api) {
         });
         let login = api.call(op, As::Nobody, &body).ok();
         assert_eq!(login.text("/outcome"), "session");
+        // A device that the account knows needs none.
+        body["client"] = api.client("a stranger");
         let again = api.call(op, As::Nobody, &body).ok();
         assert_eq!(again.text("/outcome"), "challenge", "a proof counts once");
     }
+}
+
+pub fn a_crowded_login_waits_its_turn(api: &Api) {
+    let mut limits = Limits::default();
+    limits.admission.waiting_room = WaitingRoomMode::Always;
+    limits.admission.waiting_room_logins_per_second = 1;
+    let api = api.with_limits(limits);
+    api.register("ada");
+    // After a start the order is only collected.
+    api.world.clock.advance(REJOIN_MS);
+    let log_in = |device: &str, ticket: Option<&str>| {
+        let mut headers = vec![
+            ("seawall-game", api.world.game_id.to_string()),
+            ("seawall-device", device.to_owned()),
+        ];
+        headers.extend(ticket.map(|ticket| ("seawall-ticket", ticket.to_owned())));
+        api.ask(&Ask {
+            op: "session.create",
+            path: Vec::new(),
+            query: String::new(),
+            who: As::Nobody,
+            body: api.entry(&named("ada"), device).to_string().into_bytes(),
+            headers,
+        })
+    };
+    log_in("first", None).ok();
+    let places = ["second", "third"].map(|device| {
+        let refused = log_in(device, None).refused("overload.busy");
+        assert_eq!(refused.text("/params/reason"), "waiting_room");
+        assert_eq!(refused.body["retry_after_ms"], refused.body["waiting"]["poll_after_ms"]);
+        refused
+    });
+    assert_eq!(places[1].body["waiting"]["place"], 1);
+    assert_eq!(places[1].body["waiting"]["estimate_ms"], 2_000);
+    let [second, third] = places.map(|refused| refused.text("/waiting/ticket"));
+    api.world.clock.advance(1_000);
+    log_in("second", Some(&second)).ok();
+    log_in("third", Some(&third)).refused("overload.busy");
+    log_in("thief", Some(&second)).refused("overload.busy");
+    api.world.clock.advance(1_000);
+    log_in("third", Some(&third)).ok();
+    let shown = api.call("admission.show", As::Nobody, &Value::Null).ok();
+    assert_eq!(shown.text("/waiting_room/mode"), "always");
 }

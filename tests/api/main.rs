@@ -62,6 +62,7 @@ scenarios![
     limits::each_limit_has_its_name,
     limits::holders_of_tokens_are_limited_too,
     limits::a_challenge_is_answered_with_work,
+    limits::a_crowded_login_waits_its_turn,
     faults::a_full_house_is_said,
     faults::a_closed_store_says_try_again,
     faults::a_full_disk_refuses_the_least_first,

@@ -52,6 +52,8 @@ pub struct Reply<'a> {
     pub is_ours: bool,
     /// `retry_after_ms` of the body, else `Retry-After`, in milliseconds.
     pub retry_after_ms: Option<u64>,
+    /// Whether the body gives a place in the waiting room.
+    pub has_place: bool,
 }
 
 /// What came of an attempt.
@@ -168,6 +170,13 @@ pub fn headers(attempt: u32, deadline_ms: u64, game_id: &str, install_id: &str) 
     ]
 }
 
+/// The header a client adds to a login after it was told to wait: the ticket of the last refusal, if there was one.
+#[must_use]
+pub fn ticket_header(call: Call, ticket: Option<&str>) -> Option<(&'static str, String)> {
+    let ticket = ticket.filter(|_| call == Call::Login)?;
+    Some(("Seawall-Ticket", ticket.to_owned()))
+}
+
 /// Retries a client may make: 10 tokens, one less for each failure, a tenth more for each success, none at half or below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
@@ -220,7 +229,16 @@ impl Sdk {
     /// What to do after an attempt of `call`; `chance` lies in 0 to 1.
     pub fn after(&mut self, call: Call, seen: &Seen<'_>, chance: f64) -> Step {
         let at_once = |call| Step::Next { call, wait_ms: 0 };
+        let is_in_line = matches!(seen, Seen::Answer(reply) if reply.is_ours && reply.has_place);
         match seen.meaning(call) {
+            // Waiting in line is no failure: it goes on until the turn comes.
+            Meaning::Unknown { retry_after_ms } if is_in_line && call == Call::Login => {
+                self.failed += 1;
+                return Step::Next {
+                    call,
+                    wait_ms: retry_after_ms,
+                };
+            }
             Meaning::Unknown { retry_after_ms } => return self.again(call, chance, retry_after_ms),
             Meaning::Good => {
                 self.budget.succeeded();
@@ -324,6 +342,7 @@ mod tests {
         verdict: None,
         is_ours: true,
         retry_after_ms: None,
+        has_place: false,
     });
     const ALL: [Call; 5] = [
         Call::Refresh,
@@ -544,6 +563,34 @@ mod tests {
                 "Seawall-Device: phone"
             ]
         );
+    }
+
+    #[test]
+    fn a_login_that_was_told_to_wait_shows_its_ticket_and_nothing_else_does() {
+        let header = ticket_header(Call::Login, Some("AQ"));
+        assert_eq!(header, Some(("Seawall-Ticket", "AQ".to_owned())));
+        assert_eq!(ticket_header(Call::Login, None), None);
+        assert_eq!(ticket_header(Call::Refresh, Some("AQ")), None);
+        let mut sdk = Sdk::default();
+        let told = Seen::Answer(Reply {
+            status: 503,
+            code: Some("overload.busy"),
+            is_ours: true,
+            retry_after_ms: Some(15_000),
+            has_place: true,
+            ..Reply::default()
+        });
+        for _ in 0..50 {
+            let step = sdk.after(Call::Login, &told, 0.9);
+            let (call, wait_ms) = (Call::Login, 15_000);
+            assert_eq!(
+                step,
+                Step::Next { call, wait_ms },
+                "no failure, and no end of the action"
+            );
+        }
+        assert!(sdk.budget.allows_retry());
+        assert_eq!(sdk.attempt(), 51);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use tokio::runtime::Handle;
 use tower::Service;
 use tracing::Instrument;
 
+use crate::admission::alarm::Alarm;
 use crate::admission::{Admission, AdmissionOptions, Class};
 use crate::host::Host;
 use crate::limits::{HEADER_MAX_BYTES, HEADER_MAX_COUNT, Limits, URI_MAX_BYTES};
@@ -65,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) registry: Arc<Registry>,
     pub(crate) limits: Limits,
     pub(crate) admission: Admission,
+    pub(crate) alarm: Alarm,
     pub(crate) recheck: Recheck,
     pub(crate) drain: DrainSignal,
     openapi: Mutex<HashMap<Vec<Surface>, Bytes>>,
@@ -121,6 +123,7 @@ impl App {
             registry: options.registry,
             limits: options.limits,
             admission,
+            alarm: Alarm::default(),
             recheck,
             drain: DrainSignal::default(),
             openapi: Mutex::default(),
@@ -144,10 +147,12 @@ impl App {
         self.inner
             .admission
             .start(Arc::clone(&self.inner.host), Arc::clone(&self.inner.clock), players);
+        self.inner.alarm.start(&self.inner.admission, &self.inner.platform);
     }
 
-    /// Ends it.
+    /// Ends it, when nobody calls any more: whoever drains is still asked as much as before.
     pub fn stop_admission(&self) {
+        self.inner.alarm.stop(&self.inner.platform);
         self.inner.admission.stop();
     }
 

@@ -14,7 +14,7 @@ use crate::origin::Surface;
 const MAX_AGE_S: HeaderValue = HeaderValue::from_static("86400");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST");
 const ALLOWED: HeaderValue = HeaderValue::from_static(
-    "authorization, content-type, idempotency-key, traceparent, x-attempt, x-deadline-ms, seawall-device, seawall-game",
+    "authorization, content-type, idempotency-key, traceparent, x-attempt, x-deadline-ms, seawall-device, seawall-game, seawall-ticket",
 );
 const EXPOSED: HeaderValue = HeaderValue::from_static("retry-after, x-request-id, traceparent");
 

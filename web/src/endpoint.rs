@@ -14,12 +14,13 @@ use http::{HeaderMap, HeaderValue, Response};
 use http_body::Body;
 use seawall_domain::{Call, Caller, Error, Idempotency, codes};
 
+use crate::admission::waiting::Entrant;
 use crate::admission::{Class, Knock, Permit, Shed, Tenant, hints};
 use crate::app::{Facts, Inner};
 use crate::body::{self, Refusal};
 use crate::exchange::{Answer, Charge, Exchange, Withheld};
 use crate::limits::{BODY_MAX_BYTES, USER_AGENT_MAX_BYTES};
-use crate::problem::{self, Challenge};
+use crate::problem::{self, Advice, Challenge};
 use crate::route::{Auth, IdempotencyRule, Route};
 use crate::signed;
 
@@ -35,9 +36,10 @@ where
     B: Body<Data = Bytes>,
 {
     tracing::Span::current().record("op", route.op);
-    let answer = match admit(app, route, facts, &parts.headers) {
-        Ok(permit) => worked_on(app, route, facts, permit, parts, body).await,
-        Err(shed) => turned_away(app, route, facts, shed, &parts.headers, body).await,
+    let (entrant, admitted) = admit(app, route, facts, &parts.headers);
+    let answer = match admitted {
+        Ok(permit) => worked_on(app, route, facts, permit, entrant, parts, body).await,
+        Err(shed) => turned_away(app, route, facts, (shed, entrant), &parts.headers, body).await,
     };
     app.metrics
         .op(Some(route.op))
@@ -46,7 +48,12 @@ where
 }
 
 /// Lets the request in by its head alone.
-fn admit<'a>(app: &'a Inner, route: &Route, facts: &Facts, headers: &HeaderMap) -> Result<Permit<'a>, Shed> {
+fn admit<'a>(
+    app: &'a Inner,
+    route: &Route,
+    facts: &Facts,
+    headers: &HeaderMap,
+) -> (Option<Box<Entrant>>, Result<Permit<'a>, Shed>) {
     let figures = &app.metrics.admission;
     let is_vital = route.class == Class::Vital;
     let knock = Knock {
@@ -60,11 +67,16 @@ fn admit<'a>(app: &'a Inner, route: &Route, facts: &Facts, headers: &HeaderMap) 
         is_metered: route.is_metered,
         now_us: app.admission.us(facts.started),
     };
-    let permit = app
-        .admission
-        .admit(&knock, || hints::subject(route, headers, facts, figures))?;
-    facts.origin.request_ids.pace.admitted();
-    Ok(permit)
+    let subject = || hints::subject(route, headers, facts, figures);
+    let mut entrant = Entrant::of(app, route, headers, knock.tenant);
+    let admitted = match &mut entrant {
+        Some(entrant) => entrant.admit(app, &knock, subject),
+        None => app.admission.admit(&knock, subject),
+    };
+    if admitted.is_ok() {
+        facts.origin.request_ids.pace.admitted();
+    }
+    (entrant, admitted)
 }
 
 /// Answers a request that was not let in. Who keeps asking waits for the answer.
@@ -72,7 +84,7 @@ async fn turned_away<B>(
     app: &Inner,
     route: &Route,
     facts: &Facts,
-    shed: Shed,
+    (shed, entrant): (Shed, Option<Box<Entrant>>),
     headers: &HeaderMap,
     body: B,
 ) -> Response<Bytes>
@@ -91,13 +103,14 @@ where
     {
         tokio::time::sleep(hold).await;
     }
-    shed_answer(app, route, facts, shed, !is_whole)
+    let advice = entrant.map(|entrant| entrant.after_shed(app, shed, facts.request_id));
+    shed_answer(app, route, facts, shed, &advice.unwrap_or_default(), !is_whole)
 }
 
-fn shed_answer(app: &Inner, route: &Route, facts: &Facts, shed: Shed, close: bool) -> Response<Bytes> {
+fn shed_answer(app: &Inner, route: &Route, facts: &Facts, shed: Shed, advice: &Advice, close: bool) -> Response<Bytes> {
     let now_at = app.clock.now_at();
     let prepared = app.admission.prepared();
-    let mut response = prepared.render(shed, route.class, facts.request_id, now_at);
+    let mut response = prepared.render(shed, route.class, facts.request_id, now_at, advice);
     if close {
         response
             .headers_mut()
@@ -112,6 +125,7 @@ async fn worked_on<B>(
     route: &'static Route,
     facts: &Facts,
     permit: Permit<'_>,
+    entrant: Option<Box<Entrant>>,
     parts: Parts,
     body: B,
 ) -> Response<Bytes>
@@ -124,8 +138,11 @@ where
     });
     let response = match through_gates(app, route, facts, &permit, deadline, parts, body).await {
         Ok(answer) => dressed(answer),
-        Err(Stopped::Refused(refusal)) => refused(app, route, facts, &refusal),
-        Err(Stopped::Late(shed)) => shed_answer(app, route, facts, shed, false),
+        Err(Stopped::Refused(refusal)) => {
+            let advice = entrant.map(|entrant| entrant.after_error(app, &refusal.error, facts.request_id));
+            refused(app, route, facts, &refusal, advice.unwrap_or_default())
+        }
+        Err(Stopped::Late(shed)) => shed_answer(app, route, facts, shed, &Advice::default(), false),
     };
     let is_ours = response.status().is_server_error();
     if !is_ours && deadline.is_none_or(|deadline| Instant::now() <= deadline) {
@@ -157,13 +174,14 @@ fn dressed(answer: Answer) -> Response<Bytes> {
     response
 }
 
-fn refused(app: &Inner, route: &Route, facts: &Facts, refusal: &Refusal) -> Response<Bytes> {
+fn refused(app: &Inner, route: &Route, facts: &Facts, refusal: &Refusal, advice: Advice) -> Response<Bytes> {
     let challenge = if matches!(route.auth, Auth::Signed { .. }) {
         Challenge::Signature
     } else {
         Challenge::Bearer
     };
-    let mut response = problem::render(&refusal.error, facts.request_id, app.clock.now_at(), challenge);
+    let now_at = app.clock.now_at();
+    let mut response = problem::render_with(&refusal.error, facts.request_id, now_at, challenge, advice);
     if refusal.close {
         response
             .headers_mut()

@@ -174,15 +174,24 @@ fn hints(route: &Route) -> Vec<Value> {
         "Time the client will still wait, 1-60000 milliseconds; work that cannot begin in it is not begun.",
     );
     match route.surface {
-        Surface::Sdk => vec![
-            attempt,
-            deadline,
-            hint(
-                "Seawall-Device",
-                "The install id, at most 128 visible ASCII characters.",
-            ),
-            hint("Seawall-Game", "The game's id."),
-        ],
+        Surface::Sdk => {
+            let mut all = vec![
+                attempt,
+                deadline,
+                hint(
+                    "Seawall-Device",
+                    "The install id, at most 128 visible ASCII characters.",
+                ),
+                hint("Seawall-Game", "The game's id."),
+            ];
+            if route.op == "session.create" {
+                all.push(hint(
+                    "Seawall-Ticket",
+                    "`waiting.ticket` of the last 503 of this login; who has waited long enough is let in before others.",
+                ));
+            }
+            all
+        }
         Surface::Server => vec![attempt, deadline],
         Surface::Admin | Surface::Ops => Vec::new(),
     }

@@ -8,7 +8,7 @@ use seawall_domain::{Error, Kind, Param};
 use crate::codes;
 use crate::limits::RETRY_AFTER_BASE_MS;
 use crate::trace::RequestId;
-use crate::wire::Problem;
+use crate::wire::{Problem, Waiting};
 
 /// Media type of every refusal.
 pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -29,6 +29,15 @@ impl Challenge {
             Challenge::Signature => "Seawall-HMAC-SHA256 realm=\"seawall\"",
         })
     }
+}
+
+/// What a refusal tells besides the error.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Advice {
+    /// A place in the waiting room for logins; says when to try again.
+    pub waiting: Option<Waiting>,
+    /// The spread of the game's first calls after an update, in milliseconds.
+    pub reconnect_spread_ms: Option<u64>,
 }
 
 /// When to try again: what the error says, else between one and three times the base, spread by the request id. Only
@@ -60,6 +69,8 @@ pub fn body(error: &Error, request_id: RequestId, now_at: u64) -> Problem {
         params: params.collect(),
         request_id: request_id.hex().as_str().to_owned(),
         retry_after_ms: retry_after_ms(error, request_id),
+        waiting: None,
+        reconnect_spread_ms: None,
         server_time_at: now_at,
     }
 }
@@ -67,7 +78,23 @@ pub fn body(error: &Error, request_id: RequestId, now_at: u64) -> Problem {
 /// A refusal as an answer.
 #[must_use]
 pub fn render(error: &Error, request_id: RequestId, now_at: u64, challenge: Challenge) -> Response<Bytes> {
-    let problem = body(error, request_id, now_at);
+    render_with(error, request_id, now_at, challenge, Advice::default())
+}
+
+/// A refusal as an answer, with advice.
+#[must_use]
+pub fn render_with(
+    error: &Error,
+    request_id: RequestId,
+    now_at: u64,
+    challenge: Challenge,
+    advice: Advice,
+) -> Response<Bytes> {
+    let mut problem = body(error, request_id, now_at);
+    if let Some(waiting) = &advice.waiting {
+        problem.retry_after_ms = Some(waiting.poll_after_ms);
+    }
+    (problem.waiting, problem.reconnect_spread_ms) = (advice.waiting, advice.reconnect_spread_ms);
     let text = serde_json::to_vec(&problem).unwrap_or_default();
     let mut answer = Response::new(Bytes::from(text));
     *answer.status_mut() = codes::status(&error.code);

@@ -68,6 +68,20 @@ pub enum UnknownPolicy {
     Drop,
 }
 
+/// Whether a login or registration has to bring a proof of work, from a device that the account does not know. Limits against
+/// abuse ask on their own, whatever this says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChallengePolicy {
+    /// While the platform is pressed.
+    #[default]
+    Auto,
+    /// Never: the game's clients cannot do the work.
+    Off,
+    /// Always.
+    Always,
+}
+
 /// A game's settings, all with defaults.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct GameSettings {
@@ -94,6 +108,11 @@ pub struct GameSettings {
     pub mac_only: bool,
     /// Over which time clients spread their first call after an update: 0 to 600,000 ms, default 0.
     pub reconnect_spread_ms: u64,
+    /// Whether a password that matched is remembered in memory for a while, so that the next login needs no password hash.
+    /// Default true.
+    pub remember_passwords: bool,
+    /// Default `auto`.
+    pub challenges: ChallengePolicy,
 }
 
 impl Default for GameSettings {
@@ -110,6 +129,8 @@ impl Default for GameSettings {
             unknown_hold_ms: 2_000,
             mac_only: false,
             reconnect_spread_ms: 0,
+            remember_passwords: true,
+            challenges: ChallengePolicy::default(),
         }
     }
 }
@@ -139,6 +160,10 @@ pub struct GameChange {
     pub mac_only: Option<bool>,
     /// See [`GameSettings`].
     pub reconnect_spread_ms: Option<u64>,
+    /// See [`GameSettings`].
+    pub remember_passwords: Option<bool>,
+    /// See [`GameSettings`].
+    pub challenges: Option<ChallengePolicy>,
 }
 
 /// A game.

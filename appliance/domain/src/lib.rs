@@ -51,4 +51,3 @@ pub use ids::{AccountId, GameId, KeyId, PackageId, PlayerId, RealmId, SessionId,
 pub use mirrors::Mirrors;
 pub use password::HashCost;
 pub use platform::{Counters, Platform, PlatformOptions};
-pub use waiting_room::WaitingRoomOptions;

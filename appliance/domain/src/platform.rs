@@ -21,7 +21,7 @@ use crate::mirrors::Mirrors;
 use crate::nonce::{NONCES_MAX, NonceMemory};
 use crate::password::HashCost;
 use crate::ports::{AuthLog, Clock, Entropy, HashPool};
-use crate::waiting_room::{WaitingRoom, WaitingRoomOptions};
+use crate::waiting_room::{WaitingCounters, WaitingRooms};
 
 /// How long a read may wait for the reader pool.
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(2);
@@ -52,8 +52,6 @@ pub struct PlatformOptions {
     pub credential_cache: CredentialCacheOptions,
     /// Limits against abuse.
     pub abuse: AbuseOptions,
-    /// The waiting room for logins.
-    pub waiting_room: WaitingRoomOptions,
 }
 
 /// Figures of the domain, for metrics.
@@ -83,6 +81,10 @@ pub struct Counters {
     pub abuse: AbuseCounters,
     /// Logins and registrations answered with a challenge.
     pub challenges_issued: u64,
+    /// Whether pressure asks for challenges now.
+    pub asks_for_challenges: bool,
+    /// Waiting rooms for logins.
+    pub waiting: WaitingCounters,
 }
 
 #[derive(Default)]
@@ -126,7 +128,7 @@ pub(crate) struct Inner {
     pub(crate) nonces: NonceMemory,
     pub(crate) abuse: AbuseLimits,
     pub(crate) challenges: Challenges,
-    pub(crate) waiting_room: WaitingRoom,
+    pub(crate) waiting_rooms: WaitingRooms,
     pub(crate) asks_for_challenges: AtomicBool,
     pub(crate) tally: Tally,
     ready: AtomicBool,
@@ -164,13 +166,12 @@ impl Platform {
             hash_cost,
             credential_cache,
             abuse,
-            waiting_room,
         } = options;
         let lookup = LookupKeys::derive(&keys);
         let credential_cache = CredentialCache::new(credential_cache, drawn_key(&*entropy));
         let nonces = NonceMemory::new(NONCES_MAX);
         let challenges = Challenges::new(keys.derive("challenge"), abuse.challenge);
-        let waiting_room = WaitingRoom::new(keys.derive("waiting room"), waiting_room, clock.now_at());
+        let waiting_rooms = WaitingRooms::new(keys.derive("waiting room"), clock.now_at());
         let mut seeds = [0; SEED_BYTES];
         entropy.fill(&mut seeds);
         let abuse = AbuseLimits::new(&abuse, &seeds);
@@ -189,7 +190,7 @@ impl Platform {
                 nonces,
                 abuse,
                 challenges,
-                waiting_room,
+                waiting_rooms,
                 asks_for_challenges: AtomicBool::new(false),
                 tally,
                 ready,
@@ -233,6 +234,8 @@ impl Platform {
             credential_cache_entries,
             abuse: abuse.counters(),
             challenges_issued: of(&tally.challenges_issued),
+            asks_for_challenges: self.asks_for_challenges(),
+            waiting: self.inner.waiting_rooms.counters(),
         }
     }
 

@@ -104,6 +104,8 @@ pub struct LoggedIn {
     pub session: SessionTokens,
     /// Only in the answer that made the guest (and in its idempotent repeat).
     pub guest_secret: Option<String>,
+    /// Over which time the game's clients spread their first call after an update, in milliseconds.
+    pub reconnect_spread_ms: u64,
     /// Time of the commit.
     pub server_time_at: UnixMs,
 }
@@ -144,6 +146,8 @@ pub struct Refreshed {
     pub player_id: PlayerId,
     /// The new pair.
     pub session: SessionTokens,
+    /// Over which time the game's clients spread their first call after an update, in milliseconds.
+    pub reconnect_spread_ms: u64,
     /// Time of the commit.
     pub server_time_at: UnixMs,
 }

@@ -19,7 +19,7 @@ use crate::password::HashCost;
 use crate::ports::{AuthLog, Clock, Entropy, HashAsk, HashMemory, HashOutcome, HashPool, LogFuture};
 use crate::session::{Credential, LoggedIn, LoginOutcome, SessionCreate};
 use crate::tables::TABLES;
-use crate::{AbuseOptions, CredentialCacheOptions, Mirrors, Platform, PlatformOptions, WaitingRoomOptions};
+use crate::{AbuseOptions, CredentialCacheOptions, Mirrors, Platform, PlatformOptions};
 
 mod calls;
 
@@ -97,12 +97,18 @@ impl From<SeededEntropyOf> for Arc<dyn Entropy> {
 pub struct InlinePool {
     /// Whether the pool says that it is busy.
     pub busy: AtomicBool,
+    /// Whether the pool refuses all work, to be asked for again after 2.5 s.
+    pub full: AtomicBool,
     /// Jobs run so far.
     pub jobs: AtomicU64,
 }
 
 impl HashPool for InlinePool {
     fn run(&self, ask: HashAsk) -> std::pin::Pin<Box<dyn Future<Output = Result<HashOutcome, Error>> + Send>> {
+        if self.full.load(Ordering::SeqCst) {
+            let refused = crate::codes::OVERLOADED.error().retry_after_ms(2_500);
+            return Box::pin(std::future::ready(Err(refused)));
+        }
         self.jobs.fetch_add(1, Ordering::SeqCst);
         let outcome = (ask.job)(&mut HashMemory::for_cost(CHEAP));
         Box::pin(std::future::ready(Ok(outcome)))
@@ -275,7 +281,6 @@ impl World {
             hash_cost: CHEAP,
             credential_cache: CredentialCacheOptions::default(),
             abuse,
-            waiting_room: WaitingRoomOptions::default(),
         })?;
         let call = operator();
         let (game_id, package_id, key) = match block_on(platform.game_list(&call))?.first() {
@@ -310,7 +315,6 @@ impl World {
             hash_cost: CHEAP,
             credential_cache: CredentialCacheOptions::default(),
             abuse: AbuseOptions::off(),
-            waiting_room: WaitingRoomOptions::default(),
         }
     }
 

@@ -133,6 +133,12 @@ fn change(flags: &GameFlags) -> Result<wire::GameChange, Failure> {
         unknown_hold_ms: flags.unknown_hold_ms,
         mac_only: flags.mac_only,
         reconnect_spread_ms: flags.reconnect_spread_ms,
+        remember_passwords: flags.remember_passwords,
+        challenges: flags.challenges.as_deref().map(|word| match word {
+            "off" => wire::ChallengePolicy::Off,
+            "always" => wire::ChallengePolicy::Always,
+            _ => wire::ChallengePolicy::Auto,
+        }),
     })
 }
 
@@ -301,6 +307,11 @@ mod tests {
                 "game update 7 --unknown-policy status_503 --mac-only true --reconnect-spread-ms 60000",
                 "POST /admin/v1/games/7",
                 json!({ "unknown_policy": "status_503", "mac_only": true, "reconnect_spread_ms": 60_000 }),
+            ),
+            (
+                "game update 7 --remember-passwords false --challenges always",
+                "POST /admin/v1/games/7",
+                json!({ "remember_passwords": false, "challenges": "always" }),
             ),
             ("game show 7", "GET /admin/v1/games/7", Value::Null),
             ("game list", "GET /admin/v1/games", Value::Null),

@@ -179,6 +179,12 @@ pub struct GameFlags {
     /// Over which time clients spread their first call after an update, 0 to 600000 ms
     #[arg(long, value_name = "MS")]
     pub reconnect_spread_ms: Option<u64>,
+    /// Remember in memory for a while that a password matched, so that the next login needs no password hash
+    #[arg(long, value_name = "BOOL")]
+    pub remember_passwords: Option<bool>,
+    /// When devices that an account does not know bring a proof of work: auto (under pressure), off or always
+    #[arg(long, value_parser = ["auto", "off", "always"])]
+    pub challenges: Option<String>,
 }
 
 /// `seawall game …`

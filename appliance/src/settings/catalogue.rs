@@ -7,6 +7,7 @@ pub mod backup;
 pub mod disk;
 pub mod hash;
 pub mod limits;
+pub mod waiting_room;
 
 use super::registry::{ArraySpec, Kind, Reload, Scope, Setting};
 
@@ -263,6 +264,8 @@ pub const SETTINGS: &[Setting] = &[
     admission::FLOOR,
     admission::KEY_QUOTA,
     admission::HELD_REFUSALS_MAX,
+    waiting_room::MODE,
+    waiting_room::LOGINS_PER_SECOND,
     abuse::ENABLED,
     abuse::IPV4_RATE,
     abuse::IPV4_BURST,

@@ -283,6 +283,7 @@ impl Controller {
                 } else {
                     pass.first
                 };
+                flow.given_milliunits.store((units * 1_000.0) as u64, Ordering::Relaxed);
                 flow.first_below.store(rank::threshold(pass.first), Ordering::Relaxed);
                 flow.again_below.store(rank::threshold(again), Ordering::Relaxed);
             }

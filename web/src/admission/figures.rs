@@ -31,16 +31,19 @@ pub enum Reason {
     ServerKey,
     /// The caller has stopped waiting before work began.
     Deadline,
+    /// It is not their turn in the waiting room.
+    WaitingRoom,
 }
 
 impl Reason {
     /// All, in order.
-    pub const ALL: [Reason; 5] = [
+    pub const ALL: [Reason; 6] = [
         Reason::Level,
         Reason::Hash,
         Reason::InFlight,
         Reason::ServerKey,
         Reason::Deadline,
+        Reason::WaitingRoom,
     ];
 
     /// The metric label.
@@ -52,6 +55,7 @@ impl Reason {
             Reason::InFlight => "in_flight",
             Reason::ServerKey => "server_key",
             Reason::Deadline => "deadline",
+            Reason::WaitingRoom => "waiting_room",
         }
     }
 }
@@ -84,8 +88,8 @@ pub struct ClassFigures {
     offered: [Counter; 4],
     /// Let in.
     pub admitted: Counter,
-    shed: [Counter; 5],
-    would_shed: [Counter; 5],
+    shed: [Counter; Reason::ALL.len()],
+    would_shed: [Counter; Reason::ALL.len()],
     /// Answered without our trouble before the caller's deadline.
     pub in_time: Counter,
     /// From the head of the request to the beginning of its work, in microseconds, all together.

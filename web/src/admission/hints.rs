@@ -21,6 +21,8 @@ pub const X_DEADLINE_MS: HeaderName = HeaderName::from_static("x-deadline-ms");
 pub const SEAWALL_DEVICE: HeaderName = HeaderName::from_static("seawall-device");
 /// Game the player plays.
 pub const SEAWALL_GAME: HeaderName = HeaderName::from_static("seawall-game");
+/// Ticket of the waiting room, as the refusal of the login before gave it.
+pub const SEAWALL_TICKET: HeaderName = HeaderName::from_static("seawall-ticket");
 const SEAWALL_KEY_ID: HeaderName = HeaderName::from_static("seawall-key-id");
 
 /// Longest `Seawall-Device` that is taken, in bytes.
@@ -89,7 +91,8 @@ pub(crate) fn subject<'a>(route: &Route, headers: &'a HeaderMap, facts: &Facts, 
     }
 }
 
-fn device<'a>(headers: &'a HeaderMap, figures: &Figures) -> Option<&'a str> {
+/// The device, as its client names it.
+pub(crate) fn device<'a>(headers: &'a HeaderMap, figures: &Figures) -> Option<&'a str> {
     let value = headers.get(SEAWALL_DEVICE)?;
     let is_fine = (1..=DEVICE_MAX_BYTES).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic);
     let device = value.to_str().ok().filter(|_| is_fine);

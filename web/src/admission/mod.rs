@@ -5,6 +5,7 @@
 //! controller looks at a window of 100 ms and says how much passes. Under it lie caps on requests in flight, which hold
 //! whether the controller runs or not.
 
+pub(crate) mod alarm;
 mod class;
 mod controller;
 mod core;
@@ -21,6 +22,7 @@ mod signs;
 mod task;
 mod tenants;
 mod view;
+pub(crate) mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -35,7 +37,7 @@ pub use class::Class;
 pub use controller::WINDOW_MS;
 pub use core::STALE_MS;
 pub use figures::{Figures, Reason};
-pub use options::{AdmissionOptions, ClassOptions, Mode};
+pub use options::{AdmissionOptions, ClassOptions, Mode, WaitingRoomMode};
 pub use refusal::Shed;
 pub use tenants::{TENANTS_MAX, Tenant};
 

@@ -26,6 +26,30 @@ impl Mode {
     }
 }
 
+/// When logins pass the waiting room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WaitingRoomMode {
+    /// Never; refused logins get no ticket.
+    Off,
+    /// While logins are shed, and only where that is enforced.
+    #[default]
+    Auto,
+    /// Always, whatever is done about load.
+    Always,
+}
+
+impl WaitingRoomMode {
+    /// Its name in settings and in the live view.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            WaitingRoomMode::Off => "off",
+            WaitingRoomMode::Auto => "auto",
+            WaitingRoomMode::Always => "always",
+        }
+    }
+}
+
 /// What a class is worth, costs and may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClassOptions {
@@ -71,6 +95,11 @@ pub struct AdmissionOptions {
     /// Refusals held back at a time, 0-1000000, for connections that keep asking after being refused; further ones
     /// are answered at once.
     pub held_refusals_max: usize,
+    /// When logins pass the waiting room.
+    pub waiting_room: WaitingRoomMode,
+    /// Logins a second of one game that the waiting room lets in while it stands open always, 1-1000000. While it is open
+    /// for load only, the controller says how many.
+    pub waiting_room_logins_per_second: u32,
 }
 
 impl AdmissionOptions {
@@ -109,6 +138,8 @@ impl Default for AdmissionOptions {
             floor_units_per_second: 200,
             server_key_verifies_per_second: None,
             held_refusals_max: 100_000,
+            waiting_room: WaitingRoomMode::Auto,
+            waiting_room_logins_per_second: 500,
         }
     }
 }

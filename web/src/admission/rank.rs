@@ -22,6 +22,10 @@ pub enum Subject<'a> {
     Address(IpAddr),
     /// The connection, or where a caller speaks for many players, the request.
     Number(u64),
+    /// Whoever's turn it is in the waiting room: before all others.
+    FirstInLine,
+    /// Whoever must wait for those: behind all others.
+    LastInLine,
 }
 
 /// The hour an instant lies in.
@@ -33,6 +37,14 @@ pub fn hour(at: UnixMs) -> u64 {
 /// The subject's rank in an hour, below [`RANKS`]; nobody can choose theirs without the key.
 #[must_use]
 pub fn rank(key: &[u8; 32], hour: u64, subject: Subject<'_>) -> u32 {
+    match subject {
+        Subject::FirstInLine => 0,
+        Subject::LastInLine => RANKS - 1,
+        drawn => drawn_rank(key, hour, drawn),
+    }
+}
+
+fn drawn_rank(key: &[u8; 32], hour: u64, subject: Subject<'_>) -> u32 {
     let mut hasher = blake3::Hasher::new_keyed(key);
     hasher.update(&hour.to_be_bytes());
     match subject {
@@ -44,6 +56,8 @@ pub fn rank(key: &[u8; 32], hour: u64, subject: Subject<'_>) -> u32 {
             hasher.update(b"6").update(&network.to_be_bytes())
         }
         Subject::Number(number) => hasher.update(b"n").update(&number.to_be_bytes()),
+        // They draw none.
+        Subject::FirstInLine | Subject::LastInLine => &mut hasher,
     };
     let hash = hasher.finalize();
     match hash.as_bytes().first_chunk::<2>() {
@@ -100,6 +114,14 @@ mod tests {
         let address = |text: &str| of(Subject::Address(text.parse().unwrap()));
         assert_eq!(address("2001:db8::1"), address("2001:db8::ffff"));
         assert_ne!(address("2001:db8::1"), address("2001:db8:0:1::1"));
+    }
+
+    #[test]
+    fn the_first_in_line_passes_any_cut_but_the_whole_and_the_last_none() {
+        let of = |subject| rank(&KEY, 1, subject);
+        assert!(of(Subject::FirstInLine) < threshold(0.000_01));
+        assert!(of(Subject::LastInLine) >= threshold(0.999_98));
+        assert!(of(Subject::LastInLine) < RANKS, "without a cut everybody passes");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::class::Class;
 use super::figures::Reason;
 use crate::codes;
 use crate::limits::RETRY_AFTER_BASE_MS;
-use crate::problem::{self, PROBLEM_JSON};
+use crate::problem::{self, Advice, PROBLEM_JSON};
 use crate::trace::RequestId;
 
 /// Longest time anybody is told to stay away, in milliseconds.
@@ -38,7 +38,7 @@ impl Reason {
     #[must_use]
     pub fn code(self) -> Code {
         match self {
-            Reason::Level | Reason::Hash | Reason::InFlight => domain_codes::OVERLOADED,
+            Reason::Level | Reason::Hash | Reason::InFlight | Reason::WaitingRoom => domain_codes::OVERLOADED,
             Reason::ServerKey => codes::LIMIT_SERVER_KEY,
             Reason::Deadline => codes::OVERLOAD_DEADLINE,
         }
@@ -69,7 +69,7 @@ pub(crate) fn jittered_ms(base_ms: u64, request_id: RequestId) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     /// By reason, then class.
-    heads: [[Box<[u8]>; 6]; 5],
+    heads: [[Box<[u8]>; 6]; Reason::ALL.len()],
     /// `Retry-After` by whole seconds.
     seconds: Vec<HeaderValue>,
 }
@@ -83,11 +83,19 @@ impl Prepared {
         }
     }
 
-    /// The answer to a refused request.
-    pub(crate) fn render(&self, shed: Shed, class: Class, request_id: RequestId, now_at: u64) -> Response<Bytes> {
-        let ms = match shed.reason {
-            Reason::ServerKey => shed.retry_after_ms.clamp(1, RETRY_AFTER_MAX_MS),
-            _ => jittered_ms(shed.retry_after_ms, request_id),
+    /// The answer to a refused request. A place in a waiting room says when to come back.
+    pub(crate) fn render(
+        &self,
+        shed: Shed,
+        class: Class,
+        request_id: RequestId,
+        now_at: u64,
+        advice: &Advice,
+    ) -> Response<Bytes> {
+        let ms = match (&advice.waiting, shed.reason) {
+            (Some(waiting), _) => waiting.poll_after_ms.clamp(1, RETRY_AFTER_MAX_MS),
+            (None, Reason::ServerKey) => shed.retry_after_ms.clamp(1, RETRY_AFTER_MAX_MS),
+            (None, _) => jittered_ms(shed.retry_after_ms, request_id),
         };
         let heads = self.heads.get(shed.reason as usize);
         let head = heads
@@ -97,7 +105,9 @@ impl Prepared {
         body.extend_from_slice(head);
         body.extend_from_slice(request_id.hex().as_bytes());
         // Writing to memory does not fail.
-        let _ = write!(body, "\",\"retry_after_ms\":{ms},\"server_time_at\":{now_at}}}");
+        let _ = write!(body, "\",\"retry_after_ms\":{ms},\"server_time_at\":{now_at}");
+        write_advice(advice, &mut body);
+        body.push(b'}');
         let mut answer = Response::new(Bytes::from(body));
         *answer.status_mut() = match shed.reason {
             Reason::ServerKey => StatusCode::TOO_MANY_REQUESTS,
@@ -110,6 +120,18 @@ impl Prepared {
             headers.insert(RETRY_AFTER, second.clone());
         }
         answer
+    }
+}
+
+/// The fields of advice, behind others.
+fn write_advice(advice: &Advice, body: &mut Vec<u8>) {
+    // Writing to memory does not fail.
+    if let Some(waiting) = &advice.waiting {
+        body.extend_from_slice(b",\"waiting\":");
+        let _ = serde_json::to_writer(&mut *body, waiting);
+    }
+    if let Some(ms) = advice.reconnect_spread_ms {
+        let _ = write!(body, ",\"reconnect_spread_ms\":{ms}");
     }
 }
 
@@ -139,7 +161,7 @@ mod tests {
                     reason,
                     retry_after_ms: 1_500,
                 };
-                let answer = prepared.render(shed, class, RequestId([9; 16]), 1234);
+                let answer = prepared.render(shed, class, RequestId([9; 16]), 1234, &Advice::default());
                 let problem: Problem = serde_json::from_slice(answer.body()).unwrap();
                 assert_eq!(problem.code, reason.code().name);
                 assert_eq!(problem.status, answer.status().as_u16());
@@ -151,6 +173,35 @@ mod tests {
                 assert_eq!(answer.headers()[RETRY_AFTER], ms.div_ceil(1000).to_string());
                 assert_eq!(answer.headers()[CONTENT_TYPE], "application/problem+json");
             }
+        }
+    }
+
+    #[test]
+    fn advice_is_part_of_the_problem_and_a_place_says_when_to_come_back() {
+        let waiting = crate::wire::Waiting {
+            ticket: "dGlja2V0".into(),
+            place: 77,
+            estimate_ms: 9_500,
+            poll_after_ms: 9_500,
+        };
+        let advice = Advice {
+            waiting: Some(waiting),
+            reconnect_spread_ms: Some(60_000),
+        };
+        let shed = Shed {
+            reason: Reason::Level,
+            retry_after_ms: 1_500,
+        };
+        let id = RequestId([9; 16]);
+        let answer = Prepared::new().render(shed, Class::Login, id, 1234, &advice);
+        let error = domain_codes::OVERLOADED.error();
+        let written = problem::render_with(&error, id, 1234, problem::Challenge::Bearer, advice.clone());
+        for answer in [answer, written] {
+            let problem: Problem = serde_json::from_slice(answer.body()).unwrap();
+            assert_eq!(problem.waiting, advice.waiting);
+            assert_eq!(problem.reconnect_spread_ms, Some(60_000));
+            assert_eq!(problem.retry_after_ms, Some(9_500));
+            assert_eq!(answer.headers()[RETRY_AFTER], "10");
         }
     }
 
@@ -203,7 +254,7 @@ mod tests {
             };
             (0..50).map(|_| round()).min().unwrap()
         };
-        let ours = fastest(&|| prepared.render(shed, Class::Login, id, 1_767_225_600_000));
+        let ours = fastest(&|| prepared.render(shed, Class::Login, id, 1_767_225_600_000, &Advice::default()));
         let general = fastest(&|| problem::render(&error, id, 1_767_225_600_000, problem::Challenge::Bearer));
         assert!(ours < general, "{ours:?} against {general:?}");
     }

@@ -80,6 +80,8 @@ pub(crate) struct Flow {
     pub(crate) first_below: AtomicU32,
     /// Repeated attempts of ranks below it pass.
     pub(crate) again_below: AtomicU32,
+    /// Thousandths of units a window that it is given while it is cut.
+    pub(crate) given_milliunits: AtomicU64,
 }
 
 impl Default for Flow {
@@ -90,6 +92,7 @@ impl Default for Flow {
             admitted_units: AtomicU64::new(0),
             first_below: AtomicU32::new(RANKS),
             again_below: AtomicU32::new(RANKS),
+            given_milliunits: AtomicU64::new(u64::MAX),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! window. No runtime and no clock; every run is the same.
 
 mod requests;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -60,6 +60,8 @@ pub(super) fn view(core: &Core, server_time_at: u64) -> wire::AdmissionView {
             })
             .collect(),
         tenants: tenants.collect(),
+        waiting_room: wire::WaitingRooms::default(),
+        challenges: wire::AdmissionChallenges::default(),
         server_time_at,
     }
 }
@@ -72,6 +74,7 @@ fn refused(core: &Core, class: Class, is_dry: bool) -> wire::AdmissionRefused {
         in_flight: of(Reason::InFlight),
         server_key: of(Reason::ServerKey),
         deadline: of(Reason::Deadline),
+        waiting_room: of(Reason::WaitingRoom),
     }
 }
 

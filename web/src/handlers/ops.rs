@@ -103,7 +103,11 @@ pub async fn platform_stop(exchange: Exchange) -> Result<Answer, Error> {
 
 /// `admission.show`
 pub async fn admission_show(exchange: Exchange) -> Result<Answer, Error> {
-    Answer::ok(&exchange.app.admission.view(exchange.now_at()))
+    let app = &exchange.app;
+    let mut view = app.admission.view(exchange.now_at());
+    view.waiting_room = app.admission.waiting_room_view(&app.platform);
+    view.challenges = app.alarm.view(&app.platform);
+    Answer::ok(&view)
 }
 
 /// `config.show`

@@ -43,8 +43,47 @@ pub struct AdmissionView {
     pub classes: Vec<AdmissionClass>,
     /// Those that ask for most, at most 10.
     pub tenants: Vec<AdmissionTenant>,
+    /// The waiting rooms for logins.
+    #[serde(default)]
+    pub waiting_room: WaitingRooms,
+    /// Proofs of work asked for because of pressure.
+    #[serde(default)]
+    pub challenges: AdmissionChallenges,
     /// Our clock, Unix milliseconds.
     pub server_time_at: u64,
+}
+
+/// The waiting rooms for logins.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitingRooms {
+    /// `off`, `auto` or `always`.
+    pub mode: String,
+    /// May logins meet them now? Not in mode `auto` while refusals are only counted.
+    pub is_open: bool,
+    /// One for each of the first 64 games whose logins had to wait, and one for all other logins.
+    pub rooms: Vec<WaitingRoom>,
+}
+
+/// One waiting room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitingRoom {
+    /// `game:1`, or `others`.
+    pub game: String,
+    /// Places in front of who comes now, those of who left included.
+    pub waiting: u64,
+    /// Logins a second that it lets in, as of the last login that met it.
+    pub logins_per_second: u64,
+    /// About how long who comes now will wait, in milliseconds; 0 when nobody waits.
+    pub estimate_ms: u64,
+}
+
+/// Whether pressure asks devices that an account does not know for a proof of work.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AdmissionChallenges {
+    /// Are logins or registrations shed now, or do hashes wait for too long?
+    pub is_pressed: bool,
+    /// Are proofs asked for, of games whose `challenges` is `auto`? Only where refusals are enforced.
+    pub is_asking: bool,
 }
 
 /// One class. Counts are since the start.
@@ -98,6 +137,9 @@ pub struct AdmissionRefused {
     pub server_key: u64,
     /// The caller had stopped waiting before work began.
     pub deadline: u64,
+    /// It was not their turn in a waiting room that stands open always.
+    #[serde(default)]
+    pub waiting_room: u64,
 }
 
 /// One tenant's use of one class.

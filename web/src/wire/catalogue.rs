@@ -118,6 +118,19 @@ impl From<UnknownPolicy> for game::UnknownPolicy {
     }
 }
 
+mirror! {
+    /// Whether a login or registration has to bring a proof of work, from a device that the account does not know. Limits
+    /// against abuse ask on their own.
+    ChallengePolicy = game::ChallengePolicy {
+        /// While the platform is pressed.
+        Auto,
+        /// Never.
+        Off,
+        /// Always.
+        Always,
+    }
+}
+
 /// A game's settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GameSettings {
@@ -144,6 +157,10 @@ pub struct GameSettings {
     pub mac_only: bool,
     /// Over which time clients spread their first call after an update, milliseconds.
     pub reconnect_spread_ms: u64,
+    /// Whether a password that matched is remembered in memory for a while.
+    pub remember_passwords: bool,
+    /// Whether devices that an account does not know bring a proof of work.
+    pub challenges: ChallengePolicy,
 }
 
 /// A change of settings: only what is present changes.
@@ -184,6 +201,12 @@ pub struct GameChange {
     /// 0 to 600,000 ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reconnect_spread_ms: Option<u64>,
+    /// Remember in memory, for a while, that a password matched, so that the next login needs no password hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remember_passwords: Option<bool>,
+    /// Whether devices that an account does not know bring a proof of work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenges: Option<ChallengePolicy>,
 }
 
 /// Tells `null` (remove) from an absent field (leave).
@@ -205,6 +228,8 @@ impl From<GameChange> for game::GameChange {
             unknown_hold_ms: change.unknown_hold_ms,
             mac_only: change.mac_only,
             reconnect_spread_ms: change.reconnect_spread_ms,
+            remember_passwords: change.remember_passwords,
+            challenges: change.challenges.map(Into::into),
         }
     }
 }
@@ -256,6 +281,8 @@ impl From<game::GameView> for GameView {
                 unknown_hold_ms: settings.unknown_hold_ms,
                 mac_only: settings.mac_only,
                 reconnect_spread_ms: settings.reconnect_spread_ms,
+                remember_passwords: settings.remember_passwords,
+                challenges: settings.challenges.into(),
             },
             created_at: view.created_at,
         }

@@ -19,18 +19,20 @@ pub use account::{
     AccountExport, AccountSelector, AccountView, DeviceEntry, DeviceList, IdentityBind, IdentityKind, IdentityView,
     OwnAccount, OwnIdentity, PasswordChange, PlayerView,
 };
-pub use admission::{AdmissionClass, AdmissionRefused, AdmissionTenant, AdmissionView};
+pub use admission::{
+    AdmissionChallenges, AdmissionClass, AdmissionRefused, AdmissionTenant, AdmissionView, WaitingRoom, WaitingRooms,
+};
 pub use auth_log::{AuthLogQuery, AuthLogRecord, AuthLogRecords, LearntFrom};
 pub use catalogue::{
-    GameChange, GameCreate, GameList, GameSettings, GameStatus, GameView, KeyCreate, KeyList, KeyRotate, KeySecret,
-    KeyView, PackageCreate, PackageList, PackageView, RealmCreate, RealmList, RealmUpdate, RealmView, SessionPolicy,
-    UnknownPolicy,
+    ChallengePolicy, GameChange, GameCreate, GameList, GameSettings, GameStatus, GameView, KeyCreate, KeyList,
+    KeyRotate, KeySecret, KeyView, PackageCreate, PackageList, PackageView, RealmCreate, RealmList, RealmUpdate,
+    RealmView, SessionPolicy, UnknownPolicy,
 };
 pub use id::Id;
 pub use import::{
     BadLine, ColumnName, ExportQuery, ImportBegin, ImportChunkQuery, ImportChunked, ImportFormat, ImportProgress,
 };
-pub use problem::Problem;
+pub use problem::{Problem, Waiting};
 pub use restriction::{Action, Restrict, Restriction, Subject};
 pub use session::{
     AccountCreate, Acknowledged, Challenge, ChallengeResponse, Client, Credential, Device, DeviceIds, LoggedIn,

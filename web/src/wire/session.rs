@@ -317,6 +317,9 @@ pub struct LoggedIn {
     /// Only in the answer that made the guest: keep it, it is the only way back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest_secret: Option<String>,
+    /// Over which time clients of this game spread their first call after an update, in milliseconds; keep the newest.
+    #[serde(default)]
+    pub reconnect_spread_ms: u64,
     /// Our clock.
     pub server_time_at: u64,
 }
@@ -358,6 +361,7 @@ impl From<session::LoggedIn> for SessionCreated {
             is_new_player: login.is_new_player,
             session: login.session.into(),
             guest_secret: login.guest_secret,
+            reconnect_spread_ms: login.reconnect_spread_ms,
             server_time_at: login.server_time_at,
         }))
     }
@@ -399,6 +403,9 @@ pub struct SessionRefreshed {
     pub player_id: Id<PlayerId>,
     /// The new pair.
     pub session: SessionTokens,
+    /// Over which time clients of this game spread their first call after an update, in milliseconds; keep the newest.
+    #[serde(default)]
+    pub reconnect_spread_ms: u64,
     /// Our clock.
     pub server_time_at: u64,
 }
@@ -408,6 +415,7 @@ impl From<session::Refreshed> for SessionRefreshed {
         SessionRefreshed {
             player_id: Id(refreshed.player_id),
             session: refreshed.session.into(),
+            reconnect_spread_ms: refreshed.reconnect_spread_ms,
             server_time_at: refreshed.server_time_at,
         }
     }

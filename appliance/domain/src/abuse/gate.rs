@@ -7,6 +7,7 @@ use crate::call::Call;
 use crate::challenge::ChallengeResponse;
 use crate::codes::CREDENTIAL_INVALID;
 use crate::error::Error;
+use crate::game::ChallengePolicy;
 use crate::identity::{IdentityKind, identity_key};
 use crate::ids::GameId;
 use crate::platform::Platform;
@@ -33,10 +34,17 @@ pub(crate) struct Entrant {
 }
 
 impl Platform {
-    /// Asks every login and registration for a proof of work, or stops asking: the switch of whoever watches the load.
-    /// Limits ask on their own.
+    /// Asks logins and registrations of devices that the account does not know for a proof of work, or stops asking: the
+    /// switch of whoever watches the load. Games whose [`ChallengePolicy`] says so are asked always or never. Limits ask on
+    /// their own.
     pub fn ask_for_challenges(&self, is_on: bool) {
         self.inner.asks_for_challenges.store(is_on, Ordering::Relaxed);
+    }
+
+    /// Whether pressure asks for a proof of work now.
+    #[must_use]
+    pub fn asks_for_challenges(&self) -> bool {
+        self.inner.asks_for_challenges.load(Ordering::Relaxed)
     }
 
     /// A login or registration as the limits see it.
@@ -63,8 +71,8 @@ impl Platform {
         }
     }
 
-    /// Counts and judges a login or registration. Touches the store only when an account is beyond its limit, to find
-    /// out whether the device is known to it.
+    /// Counts and judges a login or registration. Touches the store only to find out whether the device is known to the
+    /// account: when that is beyond its limit, and when pressure or the game asks strangers for a proof.
     ///
     /// # Errors
     /// `limit.*`, or our own trouble.
@@ -78,8 +86,19 @@ impl Platform {
         match limits.decide(&entrant.attempt, callers, now_at) {
             Verdict::Refuse(over) => Err(over.error()),
             Verdict::Challenge(_) => Ok(Gate::AsksForProof),
-            Verdict::Pass if self.inner.asks_for_challenges.load(Ordering::Relaxed) => Ok(Gate::AsksForProof),
+            Verdict::Pass if self.asks_strangers(entry) && !self.is_known_device(entrant, entry).await? => {
+                Ok(Gate::AsksForProof)
+            }
             Verdict::Pass => Ok(Gate::Open),
+        }
+    }
+
+    /// Must a device that the account does not know bring a proof?
+    fn asks_strangers(&self, entry: &Entry) -> bool {
+        match entry.settings.challenges {
+            ChallengePolicy::Off => false,
+            ChallengePolicy::Auto => self.asks_for_challenges(),
+            ChallengePolicy::Always => true,
         }
     }
 

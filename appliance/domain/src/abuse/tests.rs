@@ -7,6 +7,7 @@ use crate::challenge::tests::solve;
 use crate::challenge::{ChallengeOptions, ChallengeResponse};
 use crate::codes::{CREDENTIAL_INVALID, LIMIT_ACCOUNT, LIMIT_ADDRESS, LIMIT_DEVICE, LIMIT_GAME};
 use crate::error::{Kind, Param};
+use crate::game::{ChallengePolicy, GameChange};
 use crate::session::{Credential, LoginOutcome, SessionCreate};
 use crate::testing::{World, block_on, client, credential, keyed};
 
@@ -366,7 +367,7 @@ fn challenge_in(outcome: Result<LoginOutcome, Error>) -> ChallengeResponse {
 #[test]
 fn under_pressure_logins_and_registrations_pay_first() {
     let world = world(|_| {});
-    world.register("alice").unwrap();
+    registered_elsewhere(&world);
     world.platform.ask_for_challenges(true);
     let before = hashes(&world);
     let solved = challenge_in(log_in(&world, &client(), "alice", None));
@@ -375,15 +376,7 @@ fn under_pressure_logins_and_registrations_pay_first() {
         log_in(&world, &client(), "alice", Some(solved.clone())),
         Ok(LoginOutcome::Session(_))
     ));
-    // Used, expired, of nobody: a fresh one each time, never a refusal.
-    let second = challenge_in(log_in(&world, &client(), "alice", Some(solved)));
-    world.clock.advance(300_000);
-    let third = challenge_in(log_in(&world, &client(), "alice", Some(second)));
-    let forged = ChallengeResponse {
-        response: "AAAA".into(),
-        ..third.clone()
-    };
-    challenge_in(log_in(&world, &client(), "alice", Some(forged)));
+    world.log_in("alice").unwrap();
 
     let register = |response| {
         let command = AccountCreate {
@@ -394,17 +387,68 @@ fn under_pressure_logins_and_registrations_pay_first() {
         };
         block_on(world.platform.account_create(&client(), command))
     };
-    let solved = challenge_in(register(None));
-    assert!(matches!(register(Some(solved)), Ok(LoginOutcome::Session(_))));
+    // Used, expired, of nobody: a fresh one each time, never a refusal.
+    let second = challenge_in(register(Some(solved)));
+    world.clock.advance(300_000);
+    let third = challenge_in(register(Some(second)));
+    let forged = ChallengeResponse {
+        response: "AAAA".into(),
+        ..third.clone()
+    };
+    challenge_in(register(Some(forged)));
+    assert!(matches!(register(Some(third)), Ok(LoginOutcome::Session(_))));
     world.platform.ask_for_challenges(false);
-    world.log_in("alice").unwrap();
-    assert_eq!(world.platform.counters().challenges_issued, 5);
+    world.log_in_on("alice", "a stranger").unwrap();
+    assert_eq!(world.platform.counters().challenges_issued, 4);
+}
+
+/// Registers alice on another device than the one she logs in on here.
+fn registered_elsewhere(world: &World) {
+    let command = AccountCreate {
+        game_id: world.game_id,
+        credential: credential("alice"),
+        client: world.client_on("elsewhere"),
+        challenge_response: None,
+    };
+    block_on(world.platform.account_create(&client(), command)).unwrap();
+}
+
+#[test]
+fn a_game_says_whether_strangers_pay_and_known_devices_never_do() {
+    let world = world(|_| {});
+    world.register("alice").unwrap();
+    let asks = |policy| {
+        let change = GameChange {
+            challenges: Some(policy),
+            ..GameChange::default()
+        };
+        world.set_game(change).unwrap();
+        [true, false].map(|is_pressed| {
+            world.platform.ask_for_challenges(is_pressed);
+            world.log_in("alice").unwrap();
+            let command = SessionCreate {
+                game_id: world.game_id,
+                credential: wrong("alice"),
+                client: world.client_on("a stranger"),
+                create_if_missing: false,
+                challenge_response: None,
+            };
+            match block_on(world.platform.session_create(&client(), command)) {
+                Ok(LoginOutcome::Challenge { .. }) => true,
+                Err(error) if error.code == CREDENTIAL_INVALID => false,
+                other => panic!("{other:?}"),
+            }
+        })
+    };
+    assert_eq!(asks(ChallengePolicy::Auto), [true, false]);
+    assert_eq!(asks(ChallengePolicy::Off), [false, false]);
+    assert_eq!(asks(ChallengePolicy::Always), [true, true]);
 }
 
 #[test]
 fn a_wrong_password_with_a_proof_is_still_wrong() {
     let world = world(|_| {});
-    world.register("alice").unwrap();
+    registered_elsewhere(&world);
     world.platform.ask_for_challenges(true);
     let solved = challenge_in(log_in(&world, &client(), "alice", None));
     let command = SessionCreate {
@@ -421,7 +465,7 @@ fn a_wrong_password_with_a_proof_is_still_wrong() {
 #[test]
 fn the_repeat_of_a_login_is_answered_without_another_proof() {
     let world = world(|_| {});
-    world.register("alice").unwrap();
+    registered_elsewhere(&world);
     world.platform.ask_for_challenges(true);
     let call = keyed(client(), "k1", "the same body");
     let solved = challenge_in(log_in(&world, &client(), "alice", None));

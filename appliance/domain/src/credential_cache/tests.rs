@@ -6,6 +6,7 @@ use super::*;
 use crate::call::Call;
 use crate::codes::CREDENTIAL_INVALID;
 use crate::error::Error;
+use crate::game::GameChange;
 use crate::session::{Credential, LoggedIn};
 use crate::testing::{START_AT, World, block_on, client, operator};
 
@@ -205,6 +206,35 @@ fn operators_are_never_answered_from_it_and_fill_nothing() {
     let before = jobs(&world);
     log_in_as(&world, &operator(), "secret-alice").unwrap();
     assert_eq!(jobs(&world), before + 1);
+}
+
+#[test]
+fn a_game_may_want_every_password_checked() {
+    let world = warm();
+    let remember = |remember_passwords| {
+        let change = GameChange {
+            remember_passwords: Some(remember_passwords),
+            ..GameChange::default()
+        };
+        world.set_game(change).unwrap();
+    };
+    remember(false);
+    let before = jobs(&world);
+    log_in(&world, "secret-alice").unwrap();
+    log_in(&world, "secret-alice").unwrap();
+    assert_eq!(jobs(&world), before + 2);
+    world.platform.forget_verified_passwords();
+    log_in(&world, "secret-alice").unwrap();
+    assert_eq!(
+        world.platform.counters().credential_cache_entries,
+        0,
+        "and fills nothing"
+    );
+    remember(true);
+    log_in(&world, "secret-alice").unwrap();
+    let before = jobs(&world);
+    log_in(&world, "secret-alice").unwrap();
+    assert_eq!(jobs(&world), before);
 }
 
 #[test]

@@ -105,6 +105,15 @@ impl Platform {
         self.catalogue().game(game_id).map(|game| view(game_id, game))
     }
 
+    /// Over which time the clients of a game spread their first call after an update, in milliseconds; `None` for a game
+    /// that is not there. From memory.
+    #[must_use]
+    pub fn reconnect_spread_ms(&self, game_id: GameId) -> Option<u64> {
+        let catalogue = self.catalogue();
+        let game = catalogue.game(game_id).ok()?;
+        Some(game.settings.reconnect_spread_ms)
+    }
+
     /// May a browser page of `origin` call on behalf of some game? From memory; used before admission.
     #[must_use]
     pub fn origin_allowed(&self, origin: &str) -> bool {
@@ -171,6 +180,8 @@ pub(super) fn changed(mut settings: GameSettings, change: GameChange) -> Result<
         settings.reconnect_spread_ms,
         RECONNECT_SPREAD_MS,
     )?;
+    settings.remember_passwords = change.remember_passwords.unwrap_or(settings.remember_passwords);
+    settings.challenges = change.challenges.unwrap_or(settings.challenges);
     if let Some(origins) = change.cors_origins {
         if origins.len() > CORS_ORIGINS_MAX || !origins.iter().all(|origin| is_origin(origin)) {
             return Err(field_error(

@@ -65,6 +65,8 @@ fn a_game_begins_with_the_defaults_and_changes_what_is_named() {
         unknown_hold_ms: Some(10_000),
         mac_only: Some(true),
         reconnect_spread_ms: Some(600_000),
+        remember_passwords: Some(false),
+        challenges: Some(ChallengePolicy::Always),
         ..GameChange::default()
     };
     let changed = block_on(world.platform.game_update(&operator(), world.game_id, change)).unwrap();
@@ -77,6 +79,8 @@ fn a_game_begins_with_the_defaults_and_changes_what_is_named() {
             unknown_hold_ms: 10_000,
             mac_only: true,
             reconnect_spread_ms: 600_000,
+            remember_passwords: false,
+            challenges: ChallengePolicy::Always,
             ..GameSettings::default()
         }
     );

@@ -125,7 +125,12 @@ impl Platform {
         };
         note.account = Some(account_id);
         let checked = self
-            .check_password(Asker::of(call, entry.game_id), account_id, password, true)
+            .check_password(
+                Asker::of(call, entry.game_id),
+                account_id,
+                password,
+                entry.settings.remember_passwords,
+            )
             .await?;
         let Some(checked) = checked else {
             return Err(CREDENTIAL_INVALID.error());
@@ -232,6 +237,7 @@ impl Platform {
             is_new_player: *is_new_player,
             session: self.tokens(pair)?,
             guest_secret: is_new_guest.then(|| guest_secret(&self.inner.lookup, pair.account_id)),
+            reconnect_spread_ms: self.reconnect_spread_ms(pair.game_id).unwrap_or(0),
             server_time_at: row.done_at,
         })
     }

@@ -81,6 +81,7 @@ impl Platform {
             Outcome::Pair(pair, server_time_at) => Ok(Refreshed {
                 player_id: pair.player_id,
                 session: self.tokens(&pair)?,
+                reconnect_spread_ms: self.reconnect_spread_ms(pair.game_id).unwrap_or(0),
                 server_time_at,
             }),
             Outcome::Reused => Err(REFRESH_REUSED.error()),

@@ -37,6 +37,23 @@ fn policy(world: &World, session_policy: SessionPolicy) {
         .unwrap();
 }
 
+#[test]
+fn answers_tell_the_spread_of_the_game() {
+    let world = world();
+    let first = world.register("alice").unwrap();
+    assert_eq!(first.reconnect_spread_ms, 0);
+    let change = GameChange {
+        reconnect_spread_ms: Some(60_000),
+        ..GameChange::default()
+    };
+    world.set_game(change).unwrap();
+    let login = world.log_in("alice").unwrap();
+    assert_eq!(login.reconnect_spread_ms, 60_000);
+    let refreshed = refresh(&world, &login.session.refresh_token).unwrap();
+    assert_eq!(refreshed.reconnect_spread_ms, 60_000);
+    assert_eq!(world.platform.reconnect_spread_ms(crate::GameId(99)), None);
+}
+
 mod login {
     use super::*;
 

@@ -6,7 +6,7 @@ use seawall_storage::{Class, CodecError, Preset, Record, Table, TableDef, decode
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use crate::game::{GameSettings, GameStatus, SessionPolicy};
+use crate::game::{GameSettings, GameStatus, SessionPolicy, UnknownPolicy};
 use crate::ids::{GameId, KeyId, PackageId, RealmId, UnixMs};
 
 /// Realms by id.
@@ -161,24 +161,38 @@ impl Record for RealmRow {
     const VERSION: u8 = 1;
 }
 impl Record for GameRow {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn upgrade(version: u8, body: &[u8]) -> Result<Self, CodecError> {
         match version {
-            1 => decode_body::<GameRow1>(body).map(Into::into),
+            1 => decode_body::<GameRowOf<GameSettings1>>(body).map(Into::into),
+            2 => decode_body::<GameRowOf<GameSettings2>>(body).map(Into::into),
             _ => Err(CodecError::Version { version }),
         }
     }
 }
 
-/// Version 1: before answers of doubt and the spread of reconnects could be set.
+/// A game with the settings of an older version.
 #[derive(Deserialize)]
-struct GameRow1 {
+struct GameRowOf<Settings> {
     realm_id: RealmId,
     name: String,
-    settings: GameSettings1,
+    settings: Settings,
     created_at: UnixMs,
 }
+
+impl<Settings: Into<GameSettings>> From<GameRowOf<Settings>> for GameRow {
+    fn from(old: GameRowOf<Settings>) -> Self {
+        Self {
+            realm_id: old.realm_id,
+            name: old.name,
+            settings: old.settings.into(),
+            created_at: old.created_at,
+        }
+    }
+}
+
+/// Version 1: before answers of doubt and the spread of reconnects could be set.
 
 #[derive(Deserialize)]
 struct GameSettings1 {
@@ -191,26 +205,56 @@ struct GameSettings1 {
     cors_origins: Vec<String>,
 }
 
-impl From<GameRow1> for GameRow {
-    fn from(old: GameRow1) -> Self {
-        let settings = old.settings;
+impl From<GameSettings1> for GameSettings {
+    fn from(old: GameSettings1) -> Self {
         Self {
-            realm_id: old.realm_id,
-            name: old.name,
-            settings: GameSettings {
-                status: settings.status,
-                session_policy: settings.session_policy,
-                device_limit: settings.device_limit,
-                access_token_ms: settings.access_token_ms,
-                refresh_token_ms: settings.refresh_token_ms,
-                refresh_grace_ms: settings.refresh_grace_ms,
-                cors_origins: settings.cors_origins,
-                ..GameSettings::default()
-            },
-            created_at: old.created_at,
+            status: old.status,
+            session_policy: old.session_policy,
+            device_limit: old.device_limit,
+            access_token_ms: old.access_token_ms,
+            refresh_token_ms: old.refresh_token_ms,
+            refresh_grace_ms: old.refresh_grace_ms,
+            cors_origins: old.cors_origins,
+            ..Self::default()
         }
     }
 }
+
+/// Version 2: before remembered passwords and challenges could be set.
+#[derive(Deserialize)]
+struct GameSettings2 {
+    status: GameStatus,
+    session_policy: SessionPolicy,
+    device_limit: Option<u32>,
+    access_token_ms: u64,
+    refresh_token_ms: u64,
+    refresh_grace_ms: u64,
+    cors_origins: Vec<String>,
+    unknown_policy: UnknownPolicy,
+    unknown_hold_ms: u64,
+    mac_only: bool,
+    reconnect_spread_ms: u64,
+}
+
+impl From<GameSettings2> for GameSettings {
+    fn from(old: GameSettings2) -> Self {
+        Self {
+            status: old.status,
+            session_policy: old.session_policy,
+            device_limit: old.device_limit,
+            access_token_ms: old.access_token_ms,
+            refresh_token_ms: old.refresh_token_ms,
+            refresh_grace_ms: old.refresh_grace_ms,
+            cors_origins: old.cors_origins,
+            unknown_policy: old.unknown_policy,
+            unknown_hold_ms: old.unknown_hold_ms,
+            mac_only: old.mac_only,
+            reconnect_spread_ms: old.reconnect_spread_ms,
+            ..Self::default()
+        }
+    }
+}
+
 impl Record for PackageRow {
     const VERSION: u8 = 1;
 }

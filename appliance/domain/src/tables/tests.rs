@@ -183,8 +183,21 @@ fn a_game_of_version_1_keeps_its_settings_and_gets_the_new_defaults() {
         seawall_storage::decode_record::<super::catalogue::GameRow>(&again),
         Ok(row)
     );
-    old[0] = 3;
+    old[0] = 4;
     assert!(seawall_storage::decode_record::<super::catalogue::GameRow>(&old).is_err());
+    // Version 2 goes on with answers of doubt and the spread of reconnects.
+    old[0] = 2;
+    old.truncate(old.len() - 1);
+    old.extend([1, 5, 1, 7, 9]);
+    let row: super::catalogue::GameRow = seawall_storage::decode_record(&old).unwrap();
+    let expected = crate::game::GameSettings {
+        unknown_policy: crate::game::UnknownPolicy::Hold,
+        unknown_hold_ms: 5,
+        mac_only: true,
+        reconnect_spread_ms: 7,
+        ..expected
+    };
+    assert_eq!((row.settings, row.created_at), (expected, 9));
 }
 
 #[test]

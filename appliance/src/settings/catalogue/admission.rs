@@ -2,11 +2,11 @@
 
 use seawall_web::{AdmissionMode, AdmissionOptions, ClassOptions};
 
-use super::{host, whole};
+use super::{host, waiting_room, whole};
 use crate::settings::Settings;
 use crate::settings::registry::{Kind, Reload, Setting};
 
-const fn live(
+pub(super) const fn live(
     path: &'static str,
     kind: Kind,
     default: &'static str,
@@ -176,6 +176,7 @@ pub const HELD_REFUSALS_MAX: Setting = live(
     "对反复请求的连接，同时延后发送的拒绝应答数上限。",
 );
 
+
 /// Admission as set.
 #[must_use]
 pub fn options(settings: &Settings) -> AdmissionOptions {
@@ -185,7 +186,7 @@ pub fn options(settings: &Settings) -> AdmissionOptions {
         cost_units: number(cost),
         deadline_ms: settings.whole(deadline),
     };
-    AdmissionOptions {
+    let mut options = AdmissionOptions {
         mode: match settings.text(&MODE).as_str() {
             "off" => AdmissionMode::Off,
             "dry_run" => AdmissionMode::DryRun,
@@ -203,5 +204,8 @@ pub fn options(settings: &Settings) -> AdmissionOptions {
         floor_units_per_second: settings.whole(&FLOOR),
         server_key_verifies_per_second: Some(number(&KEY_QUOTA)).filter(|quota| *quota > 0),
         held_refusals_max: usize::try_from(settings.whole(&HELD_REFUSALS_MAX)).unwrap_or(usize::MAX),
-    }
+        ..AdmissionOptions::default()
+    };
+    waiting_room::set(&mut options, settings);
+    options
 }

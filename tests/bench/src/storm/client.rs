@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use seawall_tests::client_rules::{Call, Naive, Sdk, Seen, Step, headers};
+use seawall_tests::client_rules::{Call, Naive, Sdk, Seen, Step, headers, ticket_header};
 use seawall_tests::server::Failure;
 use serde_json::{Value, json};
 
@@ -61,6 +61,8 @@ pub struct Client {
     pub since: Instant,
     /// It still owes a refresh, not before this.
     pub owes_refresh_at: Option<Instant>,
+    /// Its place in the waiting room for logins.
+    pub ticket: Option<String>,
     /// Since when nobody knows whether a refresh took place.
     pub refresh_in_doubt_at: Option<Instant>,
     install_id: String,
@@ -105,6 +107,7 @@ impl Client {
             is_in: false,
             since: Instant::now(),
             owes_refresh_at: None,
+            ticket: None,
             refresh_in_doubt_at: None,
             install_id: install_id.to_owned(),
             credential,
@@ -131,6 +134,7 @@ impl Client {
         self.tokens = Some(tokens);
         self.is_valid = true;
         self.refresh_in_doubt_at = None;
+        self.ticket = None;
         self.owes_refresh_at = None;
         self.prepare_check(seawall)
     }
@@ -193,9 +197,11 @@ impl Client {
         let told = self
             .attempt()
             .map(|attempt| headers(attempt, deadline_ms, &seawall.fact("game_id"), &self.install_id));
+        let ticket = ticket_header(self.call, self.ticket.as_deref());
         let mut told: Vec<_> = told
             .iter()
             .flatten()
+            .chain(&ticket)
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         if self.call == Call::Register && self.attempt().is_some() {

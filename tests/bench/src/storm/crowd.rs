@@ -218,6 +218,12 @@ impl Callers for Crowd<'_> {
                 verdict = Verdict::Wrong;
             }
         }
+        // A client without rules keeps no ticket.
+        if call == Call::Login && matches!(self.clients[slot].conduct, Conduct::Good(_)) {
+            let shown = answer.field("ticket").map(str::to_owned);
+            let client = &mut self.clients[slot];
+            client.ticket = shown.or(client.ticket.take());
+        }
         let chance = self.chance();
         let step = self.clients[slot].conduct.after(call, &seen, chance);
         let wait = self.follow(slot, step, now);
@@ -267,6 +273,7 @@ fn reply<'a>(answer: &Answer<'a>) -> Reply<'a> {
         verdict: answer.field("status"),
         is_ours: answer.header("x-request-id").is_some(),
         retry_after_ms: answer.number("retry_after_ms").or_else(in_header),
+        has_place: answer.field("ticket").is_some(),
     }
 }
 
