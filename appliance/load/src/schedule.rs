@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Arrival;
+use crate::Arrival;
 
 /// Endless intended times, never going backwards.
 pub struct Schedule {
