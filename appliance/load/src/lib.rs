@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 pub use engine::{Part, hold, run, run_together};
+use schedule::Schedule;
 pub use tls::TlsClient;
 pub use wire::Answer;
 
@@ -86,6 +87,15 @@ pub enum Arrival {
         /// Seed of the times.
         seed: u64,
     },
+}
+
+impl Arrival {
+    /// How many calls are intended within a time; 0 of a closed loop.
+    #[must_use]
+    pub fn count_within(self, span: Duration) -> u64 {
+        let times = Schedule::new(self).into_iter().flatten();
+        times.take_while(|at| *at < span).map(|_| 1).sum()
+    }
 }
 
 /// How long a connection lives.

@@ -152,7 +152,10 @@ impl<'a> Crowd<'a> {
         let call = client.call;
         if let Some(Visiting { tally, .. }) = &mut self.visiting {
             match (meaning, seen) {
-                (Meaning::Good, _) => tally.ok(call, now.saturating_duration_since(client.since)),
+                (Meaning::Good, _) => {
+                    let after = now.saturating_duration_since(client.since);
+                    tally.ok(call, after, client.is_induced);
+                }
                 (_, Seen::Nothing) => tally.refused(call, NO_ANSWER),
                 (_, Seen::Answer(reply)) => tally.refused(call, &why(reply)),
             }
@@ -191,13 +194,15 @@ impl<'a> Crowd<'a> {
         let Some(Visiting { visits, tally, .. }) = &mut self.visiting else {
             return;
         };
-        tally.begun += 1;
         let (least, most) = visits.checks;
         let span = f64::from(most.saturating_sub(least) + 1);
         let checks = (least + (how_many * span) as u32).min(most.max(least));
         let client = &mut self.clients[slot];
         // A visit that is a check is that check alone: a heartbeat.
-        client.come(if client.entry == Call::Verify { 1 } else { checks });
+        let is_beat = client.entry == Call::Verify;
+        client.come(if is_beat { 1 } else { checks });
+        let after = if is_beat { 0 } else { checks };
+        tally.began(work_units(client.entry) + f64::from(after) * work_units(Call::Verify));
         client.came_at = since;
         client.reconnects = client.entry != Call::Verify && reconnects < visits.reconnect_share;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::deadline;
+use super::{deadline, work_units};
 use crate::client_rules::Call;
 
 /// Codes of refusals that are told apart; what comes beyond them is counted as [`OTHER`].
@@ -17,6 +17,15 @@ const OTHER: &str = "other";
 /// A connection that was refused or lost, or an answer that was waited for in vain.
 pub const NO_ANSWER: &str = "no answer";
 
+/// All kinds of call.
+pub const CALLS: [Call; 5] = [
+    Call::Verify,
+    Call::Refresh,
+    Call::Login,
+    Call::Register,
+    Call::WithToken,
+];
+
 /// One kind of call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallTally {
@@ -24,7 +33,7 @@ pub struct CallTally {
     pub sent: u64,
     /// Right answers.
     pub ok: u64,
-    /// Right answers within the call's deadline of their intended times.
+    /// Right answers within the call's deadline of their intended times, of calls that no failure led to.
     pub in_time: u64,
     /// Nanoseconds from the intended time to the right answer.
     pub latency: Histogram<u64>,
@@ -66,6 +75,8 @@ impl CallTally {
 pub struct Tally {
     /// Visits that began.
     pub begun: u64,
+    /// What their calls were worth, in work units.
+    pub begun_units: f64,
     /// Visits that brought their player in.
     pub came_in: u64,
     /// Nanoseconds from a visit's intended time until its player was in.
@@ -78,6 +89,13 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// What was answered in time, in work units.
+    #[must_use]
+    pub fn units_in_time(&self) -> f64 {
+        let of = |call| self.of(call).in_time as f64 * work_units(call);
+        CALLS.into_iter().map(of).sum()
+    }
+
     /// Of a kind of call.
     #[must_use]
     pub fn of(&self, call: Call) -> &CallTally {
@@ -105,11 +123,17 @@ impl Tally {
         self.of_mut(call).sent += 1;
     }
 
-    /// A right answer came so long after its intended time.
-    pub fn ok(&mut self, call: Call, after: Duration) {
+    /// A visit began, whose calls are worth so much.
+    pub fn began(&mut self, units: f64) {
+        self.begun += 1;
+        self.begun_units += units;
+    }
+
+    /// A right answer came so long after its intended time; a call that a failure led to came too late already.
+    pub fn ok(&mut self, call: Call, after: Duration, is_induced: bool) {
         let own = self.of_mut(call);
         own.ok += 1;
-        own.in_time += u64::from(after <= deadline(call));
+        own.in_time += u64::from(!is_induced && after <= deadline(call));
         own.latency.saturating_record(nanos(after));
     }
 
@@ -135,13 +159,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_counts_in_time_until_its_deadline() {
+    fn a_first_answer_counts_in_time_until_its_deadline() {
         let mut tally = Tally::default();
         tally.sent(Call::Verify);
-        tally.ok(Call::Verify, deadline(Call::Verify));
-        tally.ok(Call::Verify, deadline(Call::Verify) + Duration::from_millis(1));
+        tally.ok(Call::Verify, deadline(Call::Verify), false);
+        tally.ok(Call::Verify, deadline(Call::Verify) + Duration::from_millis(1), false);
+        tally.ok(Call::Verify, Duration::ZERO, true);
         let verify = tally.of(Call::Verify);
-        assert_eq!((verify.sent, verify.ok, verify.in_time), (1, 2, 1));
+        assert_eq!((verify.sent, verify.ok, verify.in_time), (1, 3, 1));
+        assert_eq!(tally.units_in_time(), 1.0, "a repeated call was late before it began");
         assert!(verify.latency_ms(1.0).unwrap() > 100.0);
         assert_eq!(tally.of(Call::Login).latency_ms(0.5), None);
     }
