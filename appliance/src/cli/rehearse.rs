@@ -119,12 +119,21 @@ fn show(findings: &Findings, flags: &RehearseFlags, out: &Output) {
     }
     let mut text = format!("\n{}\n", draw::draw(&findings.steps, &findings.knee, draw::columns()));
     text.push_str(&format!("{}\n\n", findings.sentence()));
-    for remark in findings.remarks.iter().chain(&findings.differs) {
+    for remark in &findings.remarks {
         text.push_str(&format!("- {remark}\n"));
+    }
+    if !findings.differs.is_empty() {
+        text.push_str("\nThe copy's server has the settings of this host, but:\n");
+    }
+    for line in &findings.differs {
+        text.push_str(&format!("- {line}\n"));
+    }
+    if !findings.proposals.is_empty() {
+        text.push_str("\nProposed settings:\n");
     }
     for proposal in &findings.proposals {
         text.push_str(&format!(
-            "\n{} = {}  (now {})\n    {}\n",
+            "  {} = {}  (now {})\n      {}\n",
             proposal.key, proposal.value, proposal.now, proposal.why
         ));
     }
@@ -133,8 +142,9 @@ fn show(findings: &Findings, flags: &RehearseFlags, out: &Output) {
             "\nseawall game update GAME --reconnect-spread-ms {spread_ms}\n"
         ));
     }
+    text.push('\n');
     for file in [&flags.report, &flags.proposal].into_iter().flatten() {
-        text.push_str(&format!("\nwritten: {}\n", file.display()));
+        text.push_str(&format!("written: {}\n", file.display()));
     }
     if findings.false_invalids > 0 {
         text.push_str(&format!(

@@ -17,6 +17,9 @@ const KNEE: char = '┊';
 #[must_use]
 pub fn draw(steps: &[Step], knee: &Knee, columns: usize) -> String {
     let width = columns.clamp(WIDTH_MIN, WIDTH_MAX);
+    if steps.iter().all(|step| step.is_void) {
+        return table(steps, knee, width);
+    }
     let mut out = curve(steps, knee, width - LABEL_WIDTH - 2);
     out.push('\n');
     out.push_str(&table(steps, knee, width));
@@ -115,16 +118,15 @@ fn table(steps: &[Step], knee: &Knee, width: usize) -> String {
         "CHECK P99",
         "REPEATS",
         "EXTRA LOGINS",
-        "",
     ];
     let rows = steps.iter().enumerate().map(|(place, step)| {
         let mark = match (step.is_void, knee.place == Some(place)) {
-            (true, _) => "loader too late",
-            (false, true) => "<- knee",
+            (true, _) => " loader late",
+            (false, true) => " knee",
             (false, false) => "",
         };
         [
-            format!("{}x", step.factor),
+            format!("{}x{mark}", step.factor),
             whole(step.offered_units_per_s),
             whole(step.goodput_units_per_s),
             format!("{:.0} %", step.in_time_share * 100.0),
@@ -132,29 +134,26 @@ fn table(steps: &[Step], knee: &Knee, width: usize) -> String {
             step.p99_ms().map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms")),
             format!("{:.2}", step.amplification),
             whole(step.extra_logins as f64),
-            mark.to_owned(),
         ]
     });
-    let lines: Vec<[String; 9]> = std::iter::once(headings.map(str::to_owned)).chain(rows).collect();
-    let widths: Vec<usize> = (0..headings.len())
-        .map(|column| {
-            lines
-                .iter()
-                .filter_map(|line| line.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
+    let lines: Vec<_> = std::iter::once(headings.map(str::to_owned)).chain(rows).collect();
+    let longest = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..headings.len()).map(longest).collect();
     let mut out = String::new();
     for line in &lines {
         let mut text = String::new();
-        for (cell, cell_width) in line.iter().zip(&widths) {
+        for (column, (cell, cell_width)) in line.iter().zip(&widths).enumerate() {
             // What does not fit is left out rather than broken: the answer for programs has it all.
-            if text.chars().count() + cell_width + 2 > width && !text.is_empty() {
+            if column > 0 && text.chars().count() + cell_width > width {
                 break;
             }
-            text.push_str(&format!("{cell:>cell_width$}  "));
+            text.push_str(&match column {
+                0 => format!("{cell:cell_width$}  "),
+                _ => format!("{cell:>cell_width$}  "),
+            });
         }
         out.push_str(text.trim_end());
         out.push('\n');
@@ -205,7 +204,7 @@ mod tests {
         let steps = steps();
         let text = draw(&steps, &knee(&steps), 80);
         assert_eq!(text.matches(GOODPUT).count(), 3 + 1, "one in the legend\n{text}");
-        assert!(text.contains("<- knee") && text.contains("24,000"), "{text}");
+        assert!(text.contains("1x knee") && text.contains("24,000"), "{text}");
         let lines: Vec<&str> = text.lines().collect();
         let column = |line: &str, mark: char| line.chars().position(|c| c == mark);
         // The knee's step stands on the knee's line, above the last step.
@@ -221,7 +220,13 @@ mod tests {
 
     #[test]
     fn nothing_is_drawn_of_nothing() {
-        let found = knee(&[]);
-        assert!(!draw(&[], &found, 80).contains(KNEE.to_string().repeat(2).as_str()));
+        let late = [Step {
+            is_void: true,
+            ..step(1.0, 10.0, 10.0)
+        }];
+        for steps in [&[][..], &late] {
+            let text = draw(steps, &knee(steps), 80);
+            assert!(!text.contains(GOODPUT) && text.starts_with("STEP"), "{text}");
+        }
     }
 }

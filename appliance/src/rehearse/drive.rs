@@ -6,7 +6,7 @@ use seawall_load::client_rules::Call;
 use seawall_load::service::Service as _;
 use seawall_load::storm::client::Client;
 use seawall_load::storm::crowd::{Crowd, Habits, Visits};
-use seawall_load::storm::visitors::{Roles, visitors};
+use seawall_load::storm::visitors::{Roles, shuffle, visitors};
 use seawall_load::{Arrival, Life, NoMeter, Plan as Run, run};
 
 use super::knee::IN_TIME_MIN;
@@ -135,7 +135,11 @@ impl<'a> Driver<'a> {
         let span = RAMP_SPAN.min(Duration::from_secs(u64::from(self.plan.duration_s)));
         let (mut found, mut rate) = (RAMP_FROM / 4.0, RAMP_FROM);
         for _ in 0..RAMP_STEPS_MAX {
-            let step = self.offer(0.0, rate, span)?;
+            let mut step = self.offer(0.0, rate, span)?;
+            if step.is_void {
+                // Somebody else had the loader's processor for a moment.
+                step = self.offer(0.0, rate, span)?;
+            }
             if step.is_void || step.in_time_share < IN_TIME_MIN {
                 break;
             }
@@ -164,7 +168,6 @@ impl<'a> Driver<'a> {
             visits: arrival.count_within(span),
             visit_units,
             span,
-            beats_share: self.roles.verify as f64 / self.roles.count().max(1) as f64,
         };
         let life = if mix.opens_connections {
             Life::PerCall
@@ -176,6 +179,8 @@ impl<'a> Driver<'a> {
             patience: PATIENCE,
             ..Run::open(self.service.target(), self.clients.len(), arrival, span)
         };
+        // A step may need fewer visits than there are players: whoever comes then is left to chance.
+        shuffle(&mut self.clients, self.series);
         let clients = std::mem::take(&mut self.clients);
         let begun = (Instant::now(), self.host.map(|host| cpu_seconds(host.pid)));
         let _ = self.host.map(|host| host.watch.take());

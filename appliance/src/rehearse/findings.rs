@@ -53,10 +53,11 @@ impl Findings {
         knee::sentence(&self.steps, &self.knee, self.players)
     }
 
-    /// How long clients should spread their first calls, in milliseconds.
+    /// How long clients should spread their first calls, in milliseconds; `None` while no step was too much.
     #[must_use]
     pub fn reconnect_spread_ms(&self) -> Option<u64> {
-        proposal::reconnect_spread_ms(self.knee_step()?, self.players)
+        let step = self.knee_step().filter(|_| !self.knee.is_open)?;
+        proposal::reconnect_spread_ms(step, self.players)
     }
 
     /// A settings file with the proposals.

@@ -1,9 +1,11 @@
 //! Where the curve bends: up to which offered load the work is still answered in time.
 
-use super::step::Step;
+use super::step::{CallFigures, Step};
 
 /// A step that answers less of the offered work in time than this is beyond the knee.
 pub const IN_TIME_MIN: f64 = 0.95;
+/// Fewer calls of a kind than this say nothing about it.
+const CALLS_MIN: u64 = 20;
 /// The rule, for people.
 pub const RULE: &str =
     "the knee is the highest step up to which every step answered at least 95 % of the offered work in time";
@@ -43,6 +45,10 @@ pub fn knee(steps: &[Step]) -> Knee {
 #[must_use]
 pub fn sentence(steps: &[Step], knee: &Knee, players: usize) -> String {
     let Some(step) = knee.place.and_then(|place| steps.get(place)) else {
+        if !steps.is_empty() && steps.iter().all(|step| step.is_void) {
+            return "The loader was late in every step: this machine had other things to do. Nothing can be said."
+                .into();
+        }
         return "Even the first step was not answered in time; offer less (--steps, --rate), or see the refusals."
             .into();
     };
@@ -69,6 +75,24 @@ pub fn sentence(steps: &[Step], knee: &Knee, players: usize) -> String {
     }
     let (first, rest) = text.split_at(1);
     format!("{}{rest}", first.to_uppercase())
+}
+
+/// Which kind of call is the first to be late, and in which step; none while all are in time.
+#[must_use]
+pub fn first_late(steps: &[Step]) -> Option<String> {
+    let late = |call: &CallFigures| call.sent >= CALLS_MIN && (call.in_time as f64) < call.sent as f64 * IN_TIME_MIN;
+    let told = steps.iter().filter(|step| !step.is_void);
+    told.flat_map(|step| step.calls.iter().map(move |(name, call)| (step, name, call)))
+        .find(|(_, _, call)| late(call))
+        .map(|(step, name, call)| {
+            let share = call.in_time as f64 / call.sent as f64 * 100.0;
+            format!(
+                "{name} is the first to be late: at {}x {} of {} requests were answered in time ({share:.0} %)",
+                step.factor,
+                whole(call.in_time as f64),
+                whole(call.sent as f64)
+            )
+        })
 }
 
 /// How long so many players take to come in at a step's rate, in seconds.
@@ -152,6 +176,27 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn the_kind_that_is_late_first_is_named() {
+        let with = |factor: f64, sent: u64, in_time: u64| {
+            let call = CallFigures {
+                sent,
+                in_time,
+                ..CallFigures::default()
+            };
+            Step {
+                calls: std::collections::BTreeMap::from([("login", call)]),
+                ..step(factor, 1_000.0, 1_000.0)
+            }
+        };
+        let steps = [with(0.5, 5, 0), with(1.0, 100, 96), with(2.0, 200, 120)];
+        assert_eq!(
+            first_late(&steps).unwrap(),
+            "login is the first to be late: at 2x 120 of 200 requests were answered in time (60 %)"
+        );
+        assert_eq!(first_late(&steps[..2]), None);
+    }
+
+    #[test]
     fn a_late_loader_proves_nothing() {
         let late = Step {
             is_void: true,
@@ -160,6 +205,11 @@ pub(super) mod tests {
         let steps = [step(1.0, 1_000.0, 990.0), late, step(3.0, 3_000.0, 2_900.0)];
         let found = knee(&steps);
         assert_eq!((found.place, found.is_open), (Some(2), true));
+        let void = [Step {
+            is_void: true,
+            ..step(1.0, 10.0, 10.0)
+        }];
+        assert!(sentence(&void, &knee(&void), 10).starts_with("The loader was late"));
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub fn rehearse(local: &Local<'_>, plan: &Plan, stop: &Stop, out: &Output) -> Re
     let game = runtime.block_on(game(&socket, local.game))?;
     let known = Known::scratch(server.address, made_settings.has_tls, game);
     let watch = Watch::start(&socket, &cpus)?;
-    cpus.be_loader();
+    cpus.be_loader(made == Made::WhileStopped);
     let host = OnThisHost {
         pid: server.pid(),
         cpus: cpus.server.len(),
@@ -191,6 +191,7 @@ fn findings(local: &Local<'_>, plan: &Plan, measured: Measured, status: &Value, 
     let proposed = proposal::Measured {
         steps: &measured.steps,
         knee: knee.place.unwrap_or(usize::MAX),
+        is_open: knee.is_open,
         span_s: f64::from(plan.duration_s),
         players: plan.players,
         costs: &measured.costs,
@@ -207,6 +208,7 @@ fn findings(local: &Local<'_>, plan: &Plan, measured: Measured, status: &Value, 
             cpus.server.len()
         )
     }];
+    remarks.extend(knee::first_late(&measured.steps));
     remarks.extend(super::mix_remarks(plan));
     let mut machine = machine::describe();
     if let Some(fields) = machine.as_object_mut() {

@@ -2,11 +2,14 @@
 
 use std::fs;
 
+use rustix::process::setpriority_process;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 
 /// Ticks of a second in `/proc`; fixed on Linux.
 const TICKS: f64 = 100.0;
+/// Priority of a loader that goes first, as `nice` counts.
+const LOADER_PRIORITY: i32 = -10;
 /// CPUs that are looked at.
 const CPUS_MAX: usize = 1024;
 
@@ -29,8 +32,12 @@ impl Cpus {
 
     fn of(mut allowed: Vec<usize>) -> Self {
         let loader = allowed.last().copied().unwrap_or(0);
-        if allowed.len() > 1 {
-            allowed.pop();
+        match allowed.len() {
+            0 => allowed.push(loader),
+            1 => {}
+            _ => {
+                allowed.pop();
+            }
         }
         Self {
             server: allowed,
@@ -49,9 +56,13 @@ impl Cpus {
         keep_on(&self.server);
     }
 
-    /// Keeps the calling thread on the loader's.
-    pub fn be_loader(&self) {
+    /// Keeps the calling thread on the loader's. Where nobody else is served it may go before others there, for a loader that is late
+    /// proves nothing; that takes root, and is left out without.
+    pub fn be_loader(&self, goes_first: bool) {
         keep_on(&[self.loader]);
+        if goes_first {
+            let _ = setpriority_process(None, LOADER_PRIORITY);
+        }
     }
 }
 

@@ -23,8 +23,8 @@ const FLOOR_SHARE: f64 = 0.1;
 const LAG_TIMES: f64 = 2.0;
 const COMMIT_TIMES: f64 = 3.0;
 /// And never so low that an ordinary disk or scheduler is taken for overload, in milliseconds.
-const LAG_MIN_MS: u64 = 5;
-const COMMIT_MIN_MS: u64 = 20;
+const LAG_MIN_MS: u64 = 10;
+const COMMIT_MIN_MS: u64 = 50;
 /// Players are told to spread over a longer time than they take.
 const SPREAD_TIMES: f64 = 1.25;
 /// Longest spread a game may have, in milliseconds.
@@ -49,6 +49,8 @@ pub struct Measured<'a> {
     pub steps: &'a [Step],
     /// Place of the knee among them.
     pub knee: usize,
+    /// No step was beyond it.
+    pub is_open: bool,
     /// Length of a step, in seconds.
     pub span_s: f64,
     /// Players who come back.
@@ -63,18 +65,21 @@ pub struct Measured<'a> {
     pub cpus: usize,
 }
 
-/// The proposals, in the order of the settings file. A setting that would stay as it is is left out.
+/// The proposals. A setting that would stay as it is is left out. While no step was too much, the limits of the host are not known, and
+/// only what calls cost is proposed.
 #[must_use]
 pub fn proposals(measured: &Measured<'_>, settings: &Settings) -> Vec<Proposal> {
     let Some(knee) = measured.steps.get(measured.knee) else {
         return Vec::new();
     };
-    let mut found = vec![hash_threads(measured, settings)];
-    found.extend(costs(measured, settings));
-    found.extend(signals(measured, settings));
-    found.push(floor(knee, settings));
+    let mut found = costs(measured, settings);
+    if !measured.is_open {
+        found.push(hash_threads(measured, settings));
+        found.extend(signals(measured, settings));
+        found.push(floor(knee, settings));
+        found.push(in_flight(measured, knee, settings));
+    }
     found.push(connections(measured, settings));
-    found.push(in_flight(measured, knee, settings));
     found.into_iter().flatten().collect()
 }
 
@@ -105,19 +110,17 @@ fn proposal(settings: &Settings, setting: &Setting, value: f64, why: String) -> 
 
 fn hash_threads(measured: &Measured<'_>, settings: &Settings) -> Option<Proposal> {
     let hash_s = measured.hash_us? / 1e6;
-    let all_else_is_well = |step: &&Step| {
+    let all_else_is_well = |step: &Step| {
         [Call::Verify, Call::Refresh].iter().all(|call| {
             step.call(*call)
                 .is_none_or(|own| own.in_time as f64 >= own.sent as f64 * IN_TIME_MIN)
         })
     };
     // A late loader's steps say nothing.
-    let step = measured
-        .steps
-        .iter()
-        .filter(|step| !step.is_void)
-        .rfind(all_else_is_well)?;
-    let logins_per_s = step.call(Call::Login)?.sent as f64 / measured.span_s;
+    let told = measured.steps.iter().filter(|step| !step.is_void);
+    let mut with_logins = told.filter_map(|step| Some((step, step.call(Call::Login)?)));
+    let (_, login) = with_logins.rfind(|(step, _)| all_else_is_well(step))?;
+    let logins_per_s = login.sent as f64 / measured.span_s;
     let most = measured.cpus.saturating_sub(1).max(1) as f64;
     let wanted = (logins_per_s * hash_s).ceil().clamp(1.0, most);
     if wanted <= measured.hash_threads as f64 {
@@ -304,6 +307,7 @@ mod tests {
         Measured {
             steps,
             knee: 0,
+            is_open: false,
             span_s: 5.0,
             players: 100_000,
             costs,
@@ -331,19 +335,30 @@ mod tests {
         assert_eq!(
             values,
             [
-                ("hash.threads", 3),
                 ("admission.refresh_cost_units", 3),
+                ("hash.threads", 3),
                 ("admission.lag_target_ms", 12),
                 ("admission.commit_wait_max_ms", 90),
                 ("admission.floor_units_per_second", 790),
-                ("limits.connections_max", 125_000),
                 ("limits.in_flight_max", 800),
+                ("limits.connections_max", 125_000),
             ]
         );
         assert!(
-            found[0].why.starts_with("200 password logins a second"),
+            found[1].why.starts_with("200 password logins a second"),
             "{}",
-            found[0].why
+            found[1].why
+        );
+        let open = Measured {
+            is_open: true,
+            ..measured(&steps, &costs)
+        };
+        let found = proposals(&open, &settings("").unwrap());
+        let keys: Vec<&str> = found.iter().map(|own| own.key).collect();
+        assert_eq!(
+            keys,
+            ["admission.refresh_cost_units", "limits.connections_max"],
+            "no limit was found"
         );
     }
 

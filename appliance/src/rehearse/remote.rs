@@ -29,6 +29,7 @@ pub fn rehearse(url: &str, game: Game, plan: &Plan, stop: &Stop, out: &Output) -
         format!("the accounts that were made stay; their devices, and names where they have one, begin with {MARK}-"),
         "the server's certificate was not checked".to_owned(),
     ];
+    remarks.extend(knee::first_late(&measured.steps));
     remarks.extend(super::mix_remarks(plan));
     Ok(Findings {
         mode: "target",

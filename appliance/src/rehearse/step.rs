@@ -87,8 +87,6 @@ pub struct Offer {
     pub visit_units: f64,
     /// How long.
     pub span: Duration,
-    /// Share of the visits that are heartbeats.
-    pub beats_share: f64,
 }
 
 impl Step {
@@ -112,7 +110,7 @@ impl Step {
             offered_units_per_s: offered_units / span_s,
             goodput_units_per_s: in_time / span_s,
             in_time_share: in_time / offered_units.max(1.0),
-            players_per_s: tally.came_in as f64 * (1.0 - offer.beats_share) / span_s,
+            players_per_s: tally.came_in as f64 / span_s,
             way_in_p50_ms: way_in(0.5),
             way_in_p99_ms: way_in(0.99),
             calls: CALLS
@@ -193,7 +191,6 @@ mod tests {
             visits: 4,
             visit_units: 5.0,
             span: Duration::from_secs(2),
-            beats_share: 0.0,
         };
         let step = Step::of(&offer, &Outcome::new(), &Counts::default(), &tally);
         assert_eq!((step.offered_units_per_s, step.goodput_units_per_s), (10.0, 2.5));

@@ -269,7 +269,9 @@ impl<'a> Crowd<'a> {
             self.counts.in_at_ms.push(at_ms);
         }
         if let Some(Visiting { tally, .. }) = &mut self.visiting {
-            tally.in_after(now.saturating_duration_since(client.came_at));
+            if client.entry != Call::Verify {
+                tally.in_after(now.saturating_duration_since(client.came_at));
+            }
             self.leave(slot);
             return Duration::ZERO;
         }

@@ -77,7 +77,7 @@ pub struct Tally {
     pub begun: u64,
     /// What their calls were worth, in work units.
     pub begun_units: f64,
-    /// Visits that brought their player in.
+    /// Visits that brought their player in; a check of one who was in already is none.
     pub came_in: u64,
     /// Nanoseconds from a visit's intended time until its player was in.
     pub way_in: Option<Histogram<u64>>,
@@ -142,7 +142,7 @@ impl Tally {
         self.of_mut(call).refused(code);
     }
 
-    /// A player is in, so long after the visit's intended time.
+    /// A player has come in, so long after the visit's intended time.
     pub fn in_after(&mut self, after: Duration) {
         self.came_in += 1;
         let way_in = self.way_in.get_or_insert_with(crate::histogram);

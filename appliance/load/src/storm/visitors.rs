@@ -68,8 +68,8 @@ fn is_naive(number: usize, naive_share: f64) -> bool {
     so_far(number + 1) > so_far(number)
 }
 
-/// Fisher and Yates, with splitmix64.
-fn shuffle<T>(items: &mut [T], seed: u64) {
+/// Puts items in an order of chance: Fisher and Yates, with splitmix64.
+pub fn shuffle<T>(items: &mut [T], seed: u64) {
     let mut dice = seed;
     for last in (1..items.len()).rev() {
         dice = dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
