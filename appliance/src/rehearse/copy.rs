@@ -5,16 +5,19 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use seawall_domain::ports::Clock as _;
 use seawall_domain::tables;
 use seawall_storage::{KeyRing, OpenOptions, Restore};
 
 use crate::cli::failure::Failure;
-use crate::clock::boottime_ms;
+use crate::clock::{SystemClock, boottime_ms};
 use crate::data_dir::DataDir;
 use crate::entropy::OsEntropy;
 
 /// The folder of the data directory that a copy lies in.
 pub const FOLDER: &str = "rehearsal-tmp";
+/// What the name of a copy that is kept begins with; the time follows.
+const KEPT: &str = "rehearsal-kept-";
 /// Folder of the engine in a data directory.
 const ENGINE: &str = "db";
 /// Held by the process that uses a data directory.
@@ -45,7 +48,8 @@ impl Made {
 /// A copy; removed when dropped, unless it is kept.
 pub struct Scratch {
     path: PathBuf,
-    keeps: bool,
+    /// Where it goes when it is kept.
+    kept: Option<PathBuf>,
     /// The folder, locked: it is there and ours.
     held: Option<File>,
 }
@@ -55,6 +59,12 @@ impl Scratch {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where it will be afterwards; `None` when it is removed.
+    #[must_use]
+    pub fn kept(&self) -> Option<&Path> {
+        self.kept.as_deref()
     }
 
     /// Removes what an earlier rehearsal left that was killed.
@@ -83,7 +93,7 @@ impl Scratch {
         }
         Ok(Self {
             path,
-            keeps,
+            kept: keeps.then(|| data.root().join(format!("{KEPT}{}", SystemClock.now_at()))),
             held: None,
         })
     }
@@ -144,7 +154,11 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if self.keeps || self.held.is_none() {
+        if self.held.is_none() {
+            return;
+        }
+        if let Some(kept) = &self.kept {
+            let _ = fs::rename(&self.path, kept);
             return;
         }
         if let Err(error) = fs::remove_dir_all(&self.path) {
@@ -219,5 +233,11 @@ mod tests {
         assert!(data.root().join(FOLDER).exists());
         drop(Scratch::claim(&data, false).unwrap());
         assert!(!data.root().join(FOLDER).exists());
+        // One that is kept is in nobody's way either.
+        let mut scratch = Scratch::claim(&data, true).unwrap();
+        scratch.copy(&data).unwrap();
+        let kept = scratch.kept().unwrap().to_owned();
+        drop(scratch);
+        assert!(kept.join(ENGINE).is_dir() && !data.root().join(FOLDER).exists());
     }
 }

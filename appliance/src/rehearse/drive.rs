@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use seawall_load::client_rules::Call;
 use seawall_load::service::Service as _;
-use seawall_load::storm::client::Client;
+use seawall_load::storm::client::{Client, Conduct};
 use seawall_load::storm::crowd::{Crowd, Habits, Visits};
 use seawall_load::storm::visitors::{Roles, shuffle, visitors};
 use seawall_load::{Arrival, Life, NoMeter, Plan as Run, run};
@@ -93,38 +93,52 @@ impl<'a> Driver<'a> {
         })
     }
 
-    /// What the calls cost beside each other, measured one by one.
+    /// What the calls cost beside each other, each measured alone. Nothing with few players: what is durable costs more for one than for many.
     ///
     /// # Errors
     /// When nothing can be sent.
     pub fn costs(&mut self) -> Result<Vec<Cost>, Failure> {
-        let Some(host) = self.host else { return Ok(Vec::new()) };
+        let (mut with_tokens, others): (Vec<Client>, Vec<Client>) = self.clients.drain(..).partition(Client::has_token);
+        self.clients = others;
+        let rest = with_tokens.split_off(with_tokens.len().min(COST_CLIENTS));
+        self.clients.extend(rest);
+        let entries: Vec<Call> = with_tokens.iter().map(|client| client.entry).collect();
         let mut costs = Vec::new();
-        for call in [Call::Verify, Call::Refresh, Call::Register] {
-            let entry = call;
-            let (mut own, others): (Vec<Client>, Vec<Client>) =
-                self.clients.drain(..).partition(|client| client.entry == entry);
-            let mut rest = own.split_off(own.len().min(COST_CLIENTS));
-            self.clients = others;
-            self.clients.append(&mut rest);
-            if own.is_empty() {
-                continue;
-            }
-            let run = Run {
-                warm_up: Duration::ZERO,
-                ..Run::closed(self.service.target(), own.len(), COST_SPAN)
-            };
-            let begun_s = cpu_seconds(host.pid);
-            let (clients, _, tally, _) = self.go(own, &run, (0, 0))?;
-            self.clients.extend(clients);
-            let sent = tally.of(call).sent;
-            if sent > 0 {
-                let cpu_us = (cpu_seconds(host.pid) - begun_s) * 1e6 / sent as f64;
-                costs.push(Cost { call, cpu_us });
-            }
-            self.rest();
+        for call in [Call::Verify, Call::Refresh] {
+            with_tokens.iter_mut().for_each(|client| client.entry = call);
+            let (clients, cost) = self.cost(call, with_tokens)?;
+            with_tokens = clients;
+            costs.extend(cost);
         }
+        for (client, entry) in with_tokens.iter_mut().zip(entries) {
+            client.entry = entry;
+        }
+        self.clients.append(&mut with_tokens);
+        let mark = self.service.mark();
+        let newcomer = |number| Client::newcomer(&format!("{mark}-cost-{number}"), Conduct::good());
+        let (_, cost) = self.cost(Call::Register, (0..COST_CLIENTS).map(newcomer).collect())?;
+        costs.extend(cost);
         Ok(costs)
+    }
+
+    fn cost(&mut self, call: Call, clients: Vec<Client>) -> Result<(Vec<Client>, Option<Cost>), Failure> {
+        let Some(host) = self.host.filter(|_| clients.len() == COST_CLIENTS) else {
+            return Ok((clients, None));
+        };
+        let run = Run {
+            warm_up: Duration::ZERO,
+            ..Run::closed(self.service.target(), clients.len(), COST_SPAN)
+        };
+        let begun_s = cpu_seconds(host.pid);
+        let (clients, _, tally, _) = self.go(clients, &run, (0, 0))?;
+        let used_us = (cpu_seconds(host.pid) - begun_s) * 1e6;
+        self.rest();
+        let sent = tally.of(call).sent;
+        let cost = (sent > 0).then(|| Cost {
+            call,
+            cpu_us: used_us / sent as f64,
+        });
+        Ok((clients, cost))
     }
 
     /// The highest rate of visits, to within a doubling, that is answered in time.

@@ -81,10 +81,8 @@ pub fn rehearse(local: &Local<'_>, plan: &Plan, stop: &Stop, out: &Output) -> Re
     let mut findings = findings(local, plan, measured, &status, &cpus);
     findings.differs = made_settings.differs;
     findings.whom = format!("a scratch copy of {}, {}", data.root().display(), made.words());
-    if local.keeps {
-        findings
-            .remarks
-            .push(format!("the copy is kept: {}", scratch.path().display()));
+    if let Some(kept) = scratch.kept() {
+        findings.remarks.push(format!("the copy is kept: {}", kept.display()));
     }
     Ok(findings)
 }
