@@ -5,7 +5,7 @@
 //! control        the store's control file                 keys/       cluster.key: opens sealed values
 //! node.redb      what never leaves the host               tls/        self-signed pair, ticket.seed
 //! lock           held by the process that uses the store  admin.sock  root-only admin socket
-//! reserve        room to give up on a full disk
+//! reserve        room to give up on a full disk           rehearsal-tmp/  a scratch copy, see rehearse/copy.rs
 //! ```
 
 use std::fs::{DirBuilder, File};

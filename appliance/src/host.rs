@@ -1,5 +1,6 @@
 //! What the HTTP layer and the command line ask of this process: health, and the operator verbs that are not business.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -15,12 +16,14 @@ use crate::backup::service::{Backups, Job};
 use crate::build_info;
 use crate::clock::SystemClock;
 use crate::compose::Parts;
+use crate::data_dir::DataDir;
 use crate::disk_watch::DiskWatch;
 use crate::hash_pool::HashThreads;
 use crate::heartbeat::Heartbeat;
 use crate::memory::MemoryPlan;
 use crate::metrics::ProcessFigures;
 use crate::pressure::Pressure;
+use crate::rehearse;
 use crate::startup::{Phase, Progress};
 use crate::tasks::Tasks;
 
@@ -34,6 +37,13 @@ const VERIFY_OFFLINE: Code = Code {
     doc: "A full check would disturb players; stop the server and run `seawall db verify`, or verify a copy.",
 };
 
+/// `store.copy` was asked while a copy is there.
+const COPY_EXISTS: Code = Code {
+    name: "store.copy_exists",
+    kind: Kind::Conflict,
+    doc: "A rehearsal is under way, or one that was killed left its copy; `seawall rehearse` removes what is left over.",
+};
+
 /// What only a serving process has, filled in once it serves.
 pub struct Serving {
     /// Background tasks.
@@ -45,6 +55,7 @@ pub struct Serving {
 /// The process around the HTTP layer.
 pub struct ProcessHost {
     store: Store,
+    dir: DataDir,
     platform: Platform,
     hash: Arc<HashThreads>,
     backups: Arc<Backups>,
@@ -67,6 +78,7 @@ impl ProcessHost {
     pub fn new(parts: &Parts, heartbeat: Heartbeat, progress: Arc<Progress>, settings: Value) -> Self {
         Self {
             store: parts.store.clone(),
+            dir: parts.dir.clone(),
             platform: parts.platform.clone(),
             hash: Arc::clone(&parts.hash),
             backups: Arc::clone(&parts.backups),
@@ -182,6 +194,19 @@ fn stats_json(store: &Store) -> Value {
     })
 }
 
+/// The engine's tables are linked into a folder of the data directory; whoever asked completes the copy and removes it.
+fn copy(store: &Store, into: &Path) -> Result<Value, Error> {
+    if into.exists() {
+        return Err(COPY_EXISTS.error());
+    }
+    let failed = |error: &dyn std::fmt::Display| {
+        codes::DEFECT.because(format!("{}: the store cannot be copied: {error}", into.display()))
+    };
+    DataDir::create(into).map_err(|error| failed(&error))?;
+    store.checkpoint(&into.join("db")).map_err(|error| failed(&error))?;
+    Ok(json!({ "path": into, "lsn": store.head().lsn }))
+}
+
 fn answered(value: Value) -> HostAnswer {
     Box::pin(async move { Ok(value) })
 }
@@ -211,6 +236,11 @@ impl Host for ProcessHost {
         }
         let store = self.store.clone();
         blocking(move || crate::verify::verify(&store))
+    }
+
+    fn store_copy(&self) -> HostAnswer {
+        let (store, into) = (self.store.clone(), self.dir.root().join(rehearse::copy::FOLDER));
+        blocking(move || copy(&store, &into))
     }
 
     fn backup_create(&self) -> HostAnswer {

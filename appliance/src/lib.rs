@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod pressure;
 pub mod recent;
 pub mod recovery;
+pub mod rehearse;
 pub mod runtimes;
 pub mod serve;
 pub mod service_manager;

@@ -248,7 +248,7 @@ pub fn the_host(api: &Api) {
     ] {
         api.call(op, As::Nobody, &Value::Null).ok();
     }
-    for op in ["store.verify", "platform.stop"] {
+    for op in ["store.copy", "store.verify", "platform.stop"] {
         api.call(op, As::Nobody, &Value::Null).ok();
     }
     let openapi = api.call("platform.openapi", As::Nobody, &Value::Null).ok();

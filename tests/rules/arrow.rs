@@ -1,4 +1,4 @@
-//! `appliance -> web -> domain -> storage`: who may name whom, and what may not be named below the appliance.
+//! `appliance -> web -> domain -> storage`, and `appliance -> load`: who may name whom, and what may not be named below the appliance.
 
 use crate::sources::{product_sources, root};
 
@@ -66,6 +66,14 @@ fn web_knows_no_tables() {
     assert_absent(
         "web/Cargo.toml",
         &["seawall-storage", "seawall-appliance", "rocksdb", "redb"],
+    );
+}
+
+#[test]
+fn load_knows_nobody() {
+    assert_absent(
+        "appliance/load/Cargo.toml",
+        &["seawall-storage", "seawall-domain", "seawall-web", "seawall-appliance"],
     );
 }
 

@@ -43,7 +43,13 @@ impl Source {
 /// Every product source below `folders`, parsed.
 pub fn product_sources() -> Vec<Source> {
     let mut found = Vec::new();
-    for folder in ["storage/src", "appliance/domain/src", "web/src", "appliance/src"] {
+    for folder in [
+        "storage/src",
+        "appliance/domain/src",
+        "web/src",
+        "appliance/load/src",
+        "appliance/src",
+    ] {
         for entry in walkdir::WalkDir::new(root().join(folder)).sort_by_file_name() {
             let path = entry.expect("readable tree").into_path();
             if path.extension().is_some_and(|extension| extension == "rs") {

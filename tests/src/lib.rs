@@ -3,5 +3,6 @@
 
 pub mod accounts;
 pub mod admin;
-pub mod client_rules;
 pub mod server;
+
+pub use seawall_load::client_rules;

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 /// How long a start may take before it counts as failed.
 pub const START_MAX: Duration = Duration::from_secs(60);
@@ -379,10 +377,9 @@ pub fn sign(
     nonce: &str,
     body: &[u8],
 ) -> Result<String, Failure> {
-    let digest = hex(&Sha256::digest(body));
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_err(|e| e.to_string())?;
-    mac.update([method, path, timestamp, nonce, &digest].join("\n").as_bytes());
-    Ok(hex(&mac.finalize().into_bytes()))
+    Ok(seawall_load::service::sign(
+        secret, method, path, timestamp, nonce, body,
+    ))
 }
 
 /// Lower-case hex.

@@ -84,6 +84,8 @@ pub trait Host: Send + Sync + 'static {
     fn store_stats(&self) -> HostAnswer;
     /// `store.verify`.
     fn store_verify(&self) -> HostAnswer;
+    /// `store.copy`: a linked copy for a rehearsal; answers its path.
+    fn store_copy(&self) -> HostAnswer;
     /// `backup.create`: begin a backup; answers at once.
     fn backup_create(&self) -> HostAnswer;
     /// `backup.drill`: begin to prove a restore; answers at once.

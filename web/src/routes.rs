@@ -218,6 +218,8 @@ pub static ROUTES: &[Route] = &[
         .says("Sizes and rates of the store."),
     Route::admin(POST, "/admin/v1/store/verify", "store.verify", to!(ops::store_verify))
         .says("Recompute the journal's chain and check indexes against records."),
+    Route::admin(POST, "/admin/v1/store/copy", "store.copy", to!(ops::store_copy))
+        .says("Make a linked copy of the store for a rehearsal, in the data directory; writes go on."),
     Route::admin(GET, "/admin/v1/backups", "backup.show", to!(ops::backup_show))
         .says("How backups stand, and how far one under way is."),
     Route::admin(POST, "/admin/v1/backups", "backup.create", to!(ops::backup_create))

@@ -83,6 +83,9 @@ impl Host for TestHost {
     fn store_verify(&self) -> HostAnswer {
         self.answer(json!({ "problems": [] }), std::future::pending())
     }
+    fn store_copy(&self) -> HostAnswer {
+        Box::pin(async { Ok(json!({ "path": "/data/copy" })) })
+    }
     fn backup_create(&self) -> HostAnswer {
         Box::pin(async { Ok(json!({ "running": null })) })
     }

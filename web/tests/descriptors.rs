@@ -29,6 +29,9 @@ impl Host for Well {
     fn store_verify(&self) -> HostAnswer {
         self.status()
     }
+    fn store_copy(&self) -> HostAnswer {
+        self.status()
+    }
     fn backup_create(&self) -> HostAnswer {
         self.status()
     }

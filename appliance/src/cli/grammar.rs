@@ -8,6 +8,7 @@ use seawall_domain::{AccountId, GameId, KeyId, PlayerId, RealmId};
 use super::account_grammar::AccountVerb;
 use super::backup_grammar::{BackupVerb, RestoreFlags};
 use super::failure::exit_codes;
+use super::rehearse_grammar::RehearseFlags;
 
 /// The SDK platform of a game publisher in one program.
 #[derive(Debug, Parser)]
@@ -91,6 +92,15 @@ pub enum Verb {
     Backup(BackupVerb),
     /// Make a data directory out of a backup and the archived journal, at an exact lsn or instant
     Restore(RestoreFlags),
+    /// Drive the storm of an update day against a scratch copy of this host's data, or a target, and propose limits
+    #[command(after_help = exit_codes())]
+    Rehearse(RehearseFlags),
+    /// What `rehearse` starts
+    #[command(hide = true)]
+    RehearsalServer {
+        /// Its settings
+        file: PathBuf,
+    },
     /// Print the OpenAPI document of the HTTP API
     Openapi {
         /// Also the operators' surface, which is offered on the admin socket only

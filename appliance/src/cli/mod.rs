@@ -7,7 +7,7 @@ pub mod admission;
 pub mod ask;
 mod backup;
 mod backup_grammar;
-mod catalogue;
+pub(crate) mod catalogue;
 mod db;
 mod documents;
 mod export;
@@ -18,9 +18,11 @@ pub(crate) mod instant;
 mod offline;
 pub mod output;
 mod progress;
+mod rehearse;
+pub mod rehearse_grammar;
 mod repair;
 pub(crate) mod secret_file;
-mod socket;
+pub(crate) mod socket;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,6 +54,12 @@ pub fn run() -> ExitCode {
 fn dispatch(cli: &Cli, out: &Output) -> Result<u8, Failure> {
     match &cli.verb {
         Verb::Serve(listen) => crate::serve::serve(&|| read_settings(&cli.global, listen)),
+        Verb::Rehearse(flags) => {
+            let read =
+                || read_settings(&cli.global, &Listen::default()).map_err(|problems| Failure::Failed(lines(&problems)));
+            rehearse::rehearse(flags, &cli.global, read, out)
+        }
+        Verb::RehearsalServer { file } => crate::rehearse::server::serve(file),
         Verb::Demo(listen) => crate::demo::demo(&cli.global, listen, out),
         Verb::Config(verb) => documents::config(verb, &load(&layers(&cli.global, &Listen::default())), out),
         Verb::Openapi { admin } => documents::openapi(*admin, out),
@@ -74,7 +82,7 @@ fn dispatch(cli: &Cli, out: &Output) -> Result<u8, Failure> {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let built = builder.worker_threads(1).enable_all().build();
     built.map_err(|error| Failure::Failed(format!("no runtime: {error}")))
@@ -293,6 +301,7 @@ mod tests {
                 "imports/i/chunks",
                 "imports/i/finalize",
                 "store/verify",
+                "store/copy",
                 "backups",
                 "backups/drill",
             ]

@@ -5,7 +5,6 @@
 
 mod bench;
 mod buckets;
-mod calls;
 mod dataset;
 mod load;
 mod machine;
@@ -17,12 +16,14 @@ mod scenario;
 mod seawall;
 mod sessions;
 mod storm;
+mod streams;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
+use seawall_load::calls;
 use seawall_tests::server::Failure;
 
 use bench::Bench;

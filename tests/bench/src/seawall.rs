@@ -4,35 +4,22 @@ use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
-use seawall_tests::server::{Client, Failure, Launch, Server, Started, sign};
+use seawall_load::service::{Service, signed_headers};
+use seawall_tests::server::{Client, Failure, Launch, Server, Started};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::bench::Bench;
 use crate::buckets::Buckets;
-use crate::calls::Guests;
-use crate::load::{NoMeter, Plan, Target, TlsClient, run};
+use crate::calls::{self, Guests};
+use crate::load::{Target, TlsClient};
 use crate::machine::{LOADER_CPU, SERVER_CPU};
 use crate::sessions::Place;
 
-/// Path of a token check.
-pub const VERIFY: &str = "/server/v1/sessions/verify";
-/// Path of many token checks at once.
-pub const VERIFY_BATCH: &str = "/server/v1/sessions/verify-batch";
-/// Path of a player's own account.
-pub const ACCOUNT: &str = "/sdk/v1/account";
-/// Path of a registration.
-pub const ACCOUNTS: &str = "/sdk/v1/accounts";
-/// Path of a login.
-pub const SESSIONS: &str = "/sdk/v1/sessions";
-/// Path of a refresh.
-pub const REFRESH: &str = "/sdk/v1/sessions/refresh";
-/// Connections that make players for a run.
-const MAKING_CONNECTIONS: usize = 64;
-/// How long making them may take.
-const MAKING_MAX: Duration = Duration::from_secs(60);
+pub use seawall_load::service::{ACCOUNTS, Player, SESSIONS, VERIFY, VERIFY_BATCH, get, post};
+
 const STOP_MAX: Duration = Duration::from_secs(30);
 
 /// The real binary on the server's CPU, with a data directory of its own; killed and removed when dropped.
@@ -48,17 +35,6 @@ pub struct Seawall {
     pub plain: SocketAddr,
     /// Address with TLS.
     pub tls: SocketAddr,
-}
-
-/// The tokens of a player.
-#[derive(Debug, Clone)]
-pub struct Player {
-    /// Shown to game servers.
-    pub access_token: String,
-    /// Exchanged for the next pair.
-    pub refresh_token: String,
-    /// With it a guest comes back; empty when it is not known.
-    pub guest_secret: String,
 }
 
 impl Seawall {
@@ -238,39 +214,21 @@ impl Seawall {
     /// # Errors
     /// When one of them was not registered.
     pub fn players(&self, count: usize) -> Result<Vec<Player>, Failure> {
-        let before = self.guests_made.replace(self.guests_made.get() + count as u64);
-        self.register(count, Guests::keeping(self).after(before))
+        Ok(calls::fresh_guests(self, count)?)
     }
 
     /// Registers these guests; their tokens.
     ///
     /// # Errors
     /// When one of them was not registered.
-    pub fn register(&self, count: usize, mut guests: Guests) -> Result<Vec<Player>, Failure> {
-        let end = Instant::now() + MAKING_MAX;
-        while guests.players.len() < count {
-            let missing = count - guests.players.len();
-            let plan = Plan::exactly(self.target(), MAKING_CONNECTIONS.min(missing), missing as u64);
-            let outcome = run(&plan, &mut guests, &mut NoMeter)?;
-            // After a storm it may take a moment until everybody is let in again.
-            if outcome.failures() > 0 || Instant::now() > end {
-                return Err(format!("guests were not registered: {:?}", outcome.examples).into());
-            }
-        }
-        Ok(guests.players)
-    }
-
-    /// Body of a guest's registration on a device.
-    #[must_use]
-    pub fn guest_body(&self, install_id: &str) -> String {
-        let body = json!({"game_id": self.fact("game_id"), "credential": {"kind": "guest"}, "client": self.device(install_id)});
-        body.to_string()
+    pub fn register(&self, count: usize, guests: Guests) -> Result<Vec<Player>, Failure> {
+        Ok(calls::register(self, count, guests)?)
     }
 
     /// The `client` object of a device.
     #[must_use]
     pub fn device(&self, install_id: &str) -> serde_json::Value {
-        json!({"package_id": self.fact("package_id"), "os": "android", "device": {"install_id": install_id}})
+        Service::device(self, install_id)
     }
 
     /// A signed call as bytes; good for 300 seconds.
@@ -304,6 +262,28 @@ impl Seawall {
     }
 }
 
+impl Service for Seawall {
+    fn target(&self) -> Target {
+        Self::target(self)
+    }
+
+    fn game_id(&self) -> String {
+        self.fact("game_id")
+    }
+
+    fn package_id(&self) -> String {
+        self.fact("package_id")
+    }
+
+    fn signature(&self, path: &str, body: &str) -> std::io::Result<[(&'static str, String); 4]> {
+        Self::signature(self, path, body).map_err(std::io::Error::other)
+    }
+
+    fn take_devices(&self, count: u64) -> u64 {
+        self.guests_made.replace(self.guests_made.get() + count)
+    }
+}
+
 impl Drop for Seawall {
     fn drop(&mut self) {
         if let Some(server) = self.server.take() {
@@ -317,40 +297,8 @@ impl Drop for Seawall {
 /// # Errors
 /// When it cannot be signed.
 pub fn signature(key_id: &str, secret: &str, path: &str, body: &str) -> Result<[(&'static str, String); 4], Failure> {
-    let timestamp = UNIX_EPOCH.elapsed()?.as_secs().to_string();
-    // A check changes nothing, so its nonce may come again.
-    let nonce = "bench-0123456789abcdef";
-    let signature = sign(secret, "POST", path, &timestamp, nonce, body.as_bytes())?;
-    Ok([
-        ("seawall-key-id", key_id.to_owned()),
-        ("seawall-timestamp", timestamp),
-        ("seawall-nonce", nonce.to_owned()),
-        ("seawall-signature", signature),
-    ])
-}
-
-/// A player's GET as bytes.
-#[must_use]
-pub fn get(path: &str, access_token: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {access_token}\r\n\r\n").into_bytes()
-}
-
-/// A POST with a JSON body as bytes.
-#[must_use]
-pub fn post(path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
-    let mut text = format!(
-        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
-        body.len()
-    );
-    for (name, value) in headers {
-        text.push_str(name);
-        text.push_str(": ");
-        text.push_str(value);
-        text.push_str("\r\n");
-    }
-    text.push_str("\r\n");
-    text.push_str(body);
-    text.into_bytes()
+    let timestamp_s = UNIX_EPOCH.elapsed()?.as_secs();
+    Ok(signed_headers(key_id, secret, timestamp_s, path, body))
 }
 
 fn address(url: &str) -> Result<SocketAddr, Failure> {

@@ -139,3 +139,8 @@ pub async fn store_stats(exchange: Exchange) -> Result<Answer, Error> {
 pub async fn store_verify(exchange: Exchange) -> Result<Answer, Error> {
     Answer::ok(&exchange.app.host.store_verify().await?)
 }
+
+/// `store.copy`
+pub async fn store_copy(exchange: Exchange) -> Result<Answer, Error> {
+    Answer::ok(&exchange.app.host.store_copy().await?)
+}

@@ -1,14 +1,8 @@
-//! Storms: thousands of simulated clients that keep the rules of `appliance/CLIENT_RULES.md`, or none, and what is counted about them.
+//! Storms against the server under measurement; their clients are those of `appliance/load/src/storm`.
 
-pub mod client;
-pub mod counts;
-pub mod crowd;
-pub mod members;
 pub mod stall;
 
-use std::time::Duration;
-
-use seawall_tests::client_rules::Call;
+pub use seawall_load::storm::{client, counts, crowd, deadline, members, work_units};
 use seawall_tests::server::Failure;
 
 use crate::bench::Bench;
@@ -31,27 +25,6 @@ const WHY_MAX: usize = 200;
 const LATE_MAX_MS: f64 = 20.0;
 /// Files that are needed beside those of the connections.
 const SPARE_FILES: u64 = 1_500;
-
-/// What an answer in time is worth: about the processor time of each call beside a check's.
-#[must_use]
-pub fn work_units(call: Call) -> f64 {
-    match call {
-        Call::Verify => 1.0,
-        Call::Refresh => 5.0,
-        Call::Login | Call::Register => 7.0,
-        Call::WithToken => 10.0,
-    }
-}
-
-/// How long after its intended time an answer is still worth something.
-#[must_use]
-pub fn deadline(call: Call) -> Duration {
-    match call {
-        Call::Verify => Duration::from_millis(100),
-        Call::Refresh | Call::WithToken => Duration::from_millis(500),
-        Call::Login | Call::Register => Duration::from_secs(2),
-    }
-}
 
 /// As many connections as this process may open, at most `wanted`.
 #[must_use]

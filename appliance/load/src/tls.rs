@@ -25,6 +25,20 @@ impl TlsClient {
     /// A client of TLS 1.3 with X25519 that speaks `alpn`; with tickets it resumes when it can.
     #[must_use]
     pub fn new(alpn: &[u8], tickets: bool) -> Self {
+        let name = ServerName::try_from("localhost").unwrap_or_else(|e| unreachable!("a fixed name: {e}"));
+        Self::of(name, alpn, tickets)
+    }
+
+    /// The same for a server of this name or address.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn named(name: &str, alpn: &[u8], tickets: bool) -> Result<Self, String> {
+        let name = ServerName::try_from(name.to_owned()).map_err(|error| error.to_string())?;
+        Ok(Self::of(name, alpn, tickets))
+    }
+
+    fn of(name: ServerName<'static>, alpn: &[u8], tickets: bool) -> Self {
         let provider = Arc::new(CryptoProvider {
             kx_groups: vec![aws_lc_rs::kx_group::X25519],
             ..aws_lc_rs::default_provider()
@@ -41,7 +55,6 @@ impl TlsClient {
         } else {
             Resumption::disabled()
         };
-        let name = ServerName::try_from("localhost").unwrap_or_else(|e| unreachable!("a fixed name: {e}"));
         Self {
             config: Arc::new(config),
             name,
@@ -121,6 +134,13 @@ impl ServerCertVerifier for BelieveAll {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+        vec![
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            SignatureScheme::ECDSA_NISTP384_SHA384,
+            SignatureScheme::ED25519,
+            SignatureScheme::RSA_PSS_SHA256,
+            SignatureScheme::RSA_PSS_SHA384,
+            SignatureScheme::RSA_PSS_SHA512,
+        ]
     }
 }

@@ -245,7 +245,7 @@ impl Sdk {
                 self.failed = 0;
                 match call {
                     Call::Refresh | Call::Login | Call::Register => {
-                        (self.access_is_bad, self.refresh_is_bad) = (false, false)
+                        (self.access_is_bad, self.refresh_is_bad) = (false, false);
                     }
                     Call::WithToken | Call::Verify => self.access_is_bad = false,
                 }

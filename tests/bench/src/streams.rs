@@ -13,7 +13,7 @@ use http::Request;
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
-use super::{Answer, Meter, Outcome, Verdict};
+use seawall_load::{Answer, Meter, Outcome, Verdict};
 
 /// Window of a stream and, times its streams, of the connection: large enough that only the server's windows count.
 const WINDOW_BYTES: u32 = 1 << 20;

@@ -1,13 +1,13 @@
 //! One simulated client: a player's device, and the game server that checks its token.
 
+use std::io;
 use std::time::Instant;
 
-use seawall_tests::client_rules::{Call, Naive, Sdk, Seen, Step, headers, ticket_header};
-use seawall_tests::server::Failure;
+use crate::client_rules::{Call, Naive, Sdk, Seen, Step, headers, ticket_header};
 use serde_json::{Value, json};
 
 use super::deadline;
-use crate::seawall::{ACCOUNT, ACCOUNTS, Player, REFRESH, SESSIONS, Seawall, VERIFY, get, post};
+use crate::service::{ACCOUNT, ACCOUNTS, Player, REFRESH, SESSIONS, Service, VERIFY, credential_body};
 
 /// Header that tells the attempt, as it stands in a prepared check.
 const FIRST_ATTEMPT: &str = "X-Attempt: 1";
@@ -65,6 +65,18 @@ pub struct Client {
     pub ticket: Option<String>,
     /// Since when nobody knows whether a refresh took place.
     pub refresh_in_doubt_at: Option<Instant>,
+    /// What it comes for: the first call of each of its visits.
+    pub entry: Call,
+    /// Checks of this visit.
+    pub checks_wanted: u32,
+    /// The second check of this visit comes over a new connection.
+    pub reconnects: bool,
+    /// The intended time of this visit.
+    pub came_at: Instant,
+    /// A visit is under way.
+    pub is_out: bool,
+    /// Visits so far.
+    visits: u64,
     install_id: String,
     credential: Value,
     tokens: Option<Player>,
@@ -109,12 +121,55 @@ impl Client {
             owes_refresh_at: None,
             ticket: None,
             refresh_in_doubt_at: None,
+            entry: call,
+            checks_wanted: 0,
+            reconnects: false,
+            came_at: Instant::now(),
+            is_out: false,
+            visits: 0,
             install_id: install_id.to_owned(),
             credential,
             tokens: None,
             check: Vec::new(),
             attempt_place: 0,
         }
+    }
+
+    /// Its next visit begins: it wants so many checks.
+    pub fn come(&mut self, checks: u32) {
+        self.call = self.entry;
+        self.checks = 0;
+        self.checks_wanted = checks;
+        self.is_in = false;
+        self.is_induced = false;
+        self.is_out = true;
+        self.visits += 1;
+        if self.entry == Call::Register {
+            // Somebody else, who has never been here.
+            self.tokens = None;
+            self.is_valid = false;
+            self.credential = json!({"kind": "guest"});
+        }
+    }
+
+    /// Whoever had it under way was cut off at `now`: what that means for what is known of its tokens.
+    pub fn cut_off(&mut self, now: Instant) {
+        if !std::mem::take(&mut self.is_out) {
+            return;
+        }
+        match self.call {
+            Call::Refresh => self.refresh_in_doubt_at = self.refresh_in_doubt_at.or(Some(now)),
+            Call::Login => self.is_valid = false,
+            Call::Register | Call::WithToken | Call::Verify => {}
+        }
+    }
+
+    /// The device it calls from; a newcomer has another one each time.
+    fn device(&self) -> String {
+        if self.entry == Call::Register && self.visits > 0 {
+            return format!("{}-{}", self.install_id, self.visits);
+        }
+        self.install_id.clone()
     }
 
     /// Whether it has an access token to play with.
@@ -127,7 +182,7 @@ impl Client {
     ///
     /// # Errors
     /// When the check of the new token cannot be signed.
-    pub fn take_tokens(&mut self, seawall: &Seawall, tokens: Player) -> Result<(), Failure> {
+    pub fn take_tokens(&mut self, seawall: &dyn Service, tokens: Player) -> io::Result<()> {
         if !tokens.guest_secret.is_empty() {
             self.credential = json!({"kind": "guest", "guest_secret": tokens.guest_secret});
         }
@@ -143,10 +198,10 @@ impl Client {
     ///
     /// # Errors
     /// When it cannot be signed.
-    pub fn prepare_check(&mut self, seawall: &Seawall) -> Result<(), Failure> {
+    pub fn prepare_check(&mut self, seawall: &dyn Service) -> io::Result<()> {
         let Some(tokens) = &self.tokens else { return Ok(()) };
         let body = json!({"token": tokens.access_token}).to_string();
-        let signature = seawall.signature(VERIFY, &body)?;
+        let signature = seawall.signature(&format!("{}{VERIFY}", seawall.prefix()), &body)?;
         let told = [
             ("X-Attempt", "1".to_owned()),
             ("X-Deadline-Ms", deadline(Call::Verify).as_millis().to_string()),
@@ -157,7 +212,7 @@ impl Client {
             .chain(told)
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
-        self.check = post(VERIFY, &all, &body);
+        self.check = seawall.post(VERIFY, &all, &body);
         let found = memchr::memmem::find(&self.check, FIRST_ATTEMPT.as_bytes());
         self.attempt_place = found.map_or(0, |place| place + FIRST_ATTEMPT.len() - 1);
         Ok(())
@@ -172,31 +227,32 @@ impl Client {
     }
 
     /// Appends the request of its call. With `closes` the server is asked to end the connection after a check.
-    pub fn write(&self, seawall: &Seawall, closes: bool, out: &mut Vec<u8>) {
+    pub fn write(&self, seawall: &dyn Service, closes: bool, out: &mut Vec<u8>) {
         match self.call {
             Call::Refresh => {
                 let token = self.tokens.as_ref().map_or("", |tokens| tokens.refresh_token.as_str());
-                self.write_sdk(seawall, REFRESH, &json!({"refresh_token": token}), out);
+                self.write_sdk(seawall, REFRESH, &json!({"refresh_token": token}).to_string(), out);
             }
             Call::Login => self.write_sdk(seawall, SESSIONS, &self.credentials(seawall), out),
             Call::Register => self.write_sdk(seawall, ACCOUNTS, &self.credentials(seawall), out),
             Call::WithToken => {
                 let token = self.tokens.as_ref().map_or("", |tokens| tokens.access_token.as_str());
-                out.extend_from_slice(&get(ACCOUNT, token));
+                out.extend_from_slice(&seawall.get(ACCOUNT, token));
             }
             Call::Verify => self.write_check(closes, out),
         }
     }
 
-    fn credentials(&self, seawall: &Seawall) -> Value {
-        json!({"game_id": seawall.fact("game_id"), "credential": self.credential, "client": seawall.device(&self.install_id)})
+    fn credentials(&self, seawall: &dyn Service) -> String {
+        credential_body(seawall, &self.credential, &self.device())
     }
 
-    fn write_sdk(&self, seawall: &Seawall, path: &str, body: &Value, out: &mut Vec<u8>) {
+    fn write_sdk(&self, seawall: &dyn Service, path: &str, body: &str, out: &mut Vec<u8>) {
+        let device = self.device();
         let deadline_ms = u64::try_from(deadline(self.call).as_millis()).unwrap_or(u64::MAX);
         let told = self
             .attempt()
-            .map(|attempt| headers(attempt, deadline_ms, &seawall.fact("game_id"), &self.install_id));
+            .map(|attempt| headers(attempt, deadline_ms, &seawall.game_id(), &device));
         let ticket = ticket_header(self.call, self.ticket.as_deref());
         let mut told: Vec<_> = told
             .iter()
@@ -205,9 +261,9 @@ impl Client {
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         if self.call == Call::Register && self.attempt().is_some() {
-            told.push(("Idempotency-Key", &self.install_id));
+            told.push(("Idempotency-Key", &device));
         }
-        out.extend_from_slice(&post(path, &told, &body.to_string()));
+        out.extend_from_slice(&seawall.post(path, &told, body));
     }
 
     fn write_check(&self, closes: bool, out: &mut Vec<u8>) {
@@ -218,7 +274,8 @@ impl Client {
         {
             *digit = b'0' + u8::try_from(attempt.min(9)).unwrap_or(9);
         }
-        if closes && let Some(place) = memchr::memmem::find(&out[begin..], b"\r\n") {
+        let written = out.get(begin..).unwrap_or_default();
+        if closes && let Some(place) = memchr::memmem::find(written, b"\r\n") {
             let after_line = begin + place + 2;
             out.splice(after_line..after_line, *b"connection: close\r\n");
         }

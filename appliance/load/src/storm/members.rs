@@ -1,16 +1,16 @@
 //! Makes the members of a crowd: players of yesterday, players with a password, newcomers.
 
-use seawall_tests::server::Failure;
+use std::io;
+
 use serde_json::{Value, json};
 
 use super::client::{Client, Conduct};
-use crate::calls::{Prepared, is_201};
-use crate::load::{NoMeter, Plan, run};
-use crate::seawall::{ACCOUNTS, Player, Seawall, post};
+use crate::calls::{Prepared, fresh_guests, is_201};
+use crate::service::{ACCOUNTS, Player, Service, credential_body};
+use crate::{NoMeter, Plan, run};
 
 /// Password accounts that register at once: within the deadline of the hash pool.
 const HASHES_AT_ONCE: usize = 8;
-const PASSWORD: &str = "difference";
 
 /// Accounts a crowd is made of; made before the storm, so that several crowds can be.
 pub struct Members {
@@ -25,9 +25,9 @@ impl Members {
     ///
     /// # Errors
     /// When one of them was not registered.
-    pub fn register(seawall: &Seawall, guests: usize, passwords: usize) -> Result<Self, Failure> {
+    pub fn register(seawall: &dyn Service, guests: usize, passwords: usize) -> Result<Self, io::Error> {
         Ok(Self {
-            players: seawall.players(guests)?,
+            players: fresh_guests(seawall, guests)?,
             credentials: with_passwords(seawall, passwords)?,
         })
     }
@@ -38,12 +38,12 @@ impl Members {
     /// When a check cannot be signed.
     pub fn clients(
         &self,
-        seawall: &Seawall,
+        seawall: &dyn Service,
         newcomers: usize,
         series: &str,
         conduct: Conduct,
-    ) -> Result<Vec<Client>, Failure> {
-        let device = |kind: &str, number: usize| format!("storm-{kind}-{series}-{number}");
+    ) -> Result<Vec<Client>, io::Error> {
+        let device = |kind: &str, number: usize| format!("{}-{kind}-{series}-{number}", seawall.mark());
         let returning = self.players.iter().enumerate().map(|(number, player)| {
             let mut client = Client::returning(&device("back", number), player.clone(), conduct);
             client.prepare_check(seawall).map(|()| client)
@@ -64,19 +64,17 @@ impl Members {
 ///
 /// # Errors
 /// When one of them was not registered.
-pub fn with_passwords(seawall: &Seawall, count: usize) -> Result<Vec<Value>, Failure> {
+pub fn with_passwords(seawall: &dyn Service, count: usize) -> Result<Vec<Value>, io::Error> {
+    let (mark, password) = (seawall.mark(), seawall.password());
     let credential =
-        |number| json!({"kind": "username", "username": format!("storm{number:05}"), "password": PASSWORD});
+        |number| json!({"kind": "username", "username": format!("{mark}{number:05}"), "password": password});
     let credentials: Vec<Value> = (0..count).map(credential).collect();
     let requests: Vec<Vec<u8>> = credentials
         .iter()
         .enumerate()
         .map(|(number, credential)| {
-            post(
-                ACCOUNTS,
-                &[],
-                &login_body(seawall, credential, &format!("storm-named-{number}")),
-            )
+            let body = login_body(seawall, credential, &format!("{mark}-named-{number}"));
+            seawall.post(ACCOUNTS, &[], &body)
         })
         .collect();
     if requests.is_empty() {
@@ -85,14 +83,14 @@ pub fn with_passwords(seawall: &Seawall, count: usize) -> Result<Vec<Value>, Fai
     let plan = Plan::exactly(seawall.target(), HASHES_AT_ONCE, count as u64);
     let outcome = run(&plan, &mut Prepared::new(&requests, is_201), &mut NoMeter)?;
     if outcome.ok != count as u64 {
-        return Err(format!("accounts were not registered: {:?}", outcome.examples).into());
+        let why = format!("accounts were not registered: {:?}", outcome.examples);
+        return Err(io::Error::other(why));
     }
     Ok(credentials)
 }
 
 /// Body of a login or registration on a device.
 #[must_use]
-pub fn login_body(seawall: &Seawall, credential: &Value, install_id: &str) -> String {
-    json!({"game_id": seawall.fact("game_id"), "credential": credential, "client": seawall.device(install_id)})
-        .to_string()
+pub fn login_body(seawall: &dyn Service, credential: &Value, install_id: &str) -> String {
+    credential_body(seawall, credential, install_id)
 }

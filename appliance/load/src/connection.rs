@@ -1,5 +1,8 @@
 //! One non-blocking connection, plain or TLS: bytes out, bytes in.
 
+// The places of an inbox never pass its length.
+#![allow(clippy::indexing_slicing)]
+
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -7,8 +10,8 @@ use mio::net::TcpStream;
 use rustls::{ClientConnection, HandshakeKind};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Target;
-use super::wire::{Parsed, parse};
+use crate::Target;
+use crate::wire::{Parsed, parse};
 
 /// Room for what one read brings.
 const READ_BYTES: usize = 16 * 1024;

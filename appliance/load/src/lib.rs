@@ -8,11 +8,17 @@
 //! Who calls and what is [`Callers`]: one request, or the whole sequence of a simulated client (log in, refresh, verify, wait, try
 //! again). The generator measures its own lateness, for a loader that is late proves nothing about the server. Loads of several kinds,
 //! each with its own connections and its own figures, run side by side on the one thread ([`run_together`]).
+//!
+//! [`client_rules`] says what a client does with an answer; [`storm`] are thousands of such clients; [`service`] is whom they call.
+//! The crate knows no other part of the product: what it says to a server is what a client says.
 
+pub mod calls;
+pub mod client_rules;
 mod connection;
 mod engine;
 mod schedule;
-mod streams;
+pub mod service;
+pub mod storm;
 mod tls;
 mod wire;
 
@@ -20,12 +26,12 @@ mod wire;
 mod tests;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
 pub use engine::{Part, hold, run, run_together};
-pub use streams::{StreamPlan, run_streams};
+use schedule::Schedule;
 pub use tls::TlsClient;
 pub use wire::Answer;
 
@@ -81,6 +87,15 @@ pub enum Arrival {
         /// Seed of the times.
         seed: u64,
     },
+}
+
+impl Arrival {
+    /// How many calls are intended within a time; 0 of a closed loop.
+    #[must_use]
+    pub fn count_within(self, span: Duration) -> u64 {
+        let times = Schedule::new(self).into_iter().flatten();
+        times.take_while(|at| *at < span).map(|_| 1).sum()
+    }
 }
 
 /// How long a connection lives.
@@ -188,6 +203,11 @@ pub enum Next {
 pub trait Callers {
     /// A call, or a client's sequence, begins on `slot`: append its first request to `out`.
     fn begin(&mut self, slot: usize, out: &mut Vec<u8>);
+
+    /// The same, told from when its latency counts: its intended time in an open loop.
+    fn begin_at(&mut self, slot: usize, _since: Instant, out: &mut Vec<u8>) {
+        self.begin(slot, out);
+    }
 
     /// It was answered. With [`Next::Send`] the next request has been appended to `out`.
     fn answered(&mut self, slot: usize, answer: &Answer<'_>, out: &mut Vec<u8>) -> (Verdict, Next);
@@ -325,7 +345,8 @@ impl Outcome {
         late_us > LATE_ALLOWED.as_micros() as f64 && late_us > self.latency_us(0.99) * LATE_SHARE_MAX
     }
 
-    fn example(&mut self, text: impl FnOnce() -> String) {
+    /// Keeps a wrong answer or an error to be shown, if there is room for one more.
+    pub fn example(&mut self, text: impl FnOnce() -> String) {
         if self.examples.len() < EXAMPLES_MAX {
             self.examples.push(text());
         }
@@ -338,7 +359,7 @@ impl Default for Outcome {
     }
 }
 
-fn histogram() -> Histogram<u64> {
+pub(crate) fn histogram() -> Histogram<u64> {
     let longest = u64::try_from(LATENCY_MAX.as_nanos()).unwrap_or(u64::MAX);
     Histogram::new_with_bounds(100, longest, 3).unwrap_or_else(|e| unreachable!("fixed bounds: {e:?}"))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Arrival;
+use crate::Arrival;
 
 /// Endless intended times, never going backwards.
 pub struct Schedule {
@@ -64,6 +64,8 @@ mod tests {
         let after_a_minute = times.nth(70_000 * 60 - 1).unwrap();
         assert_eq!(after_a_minute, Duration::from_secs(60));
         assert!(Schedule::new(Arrival::Closed).is_none());
+        assert_eq!(Arrival::Constant(100.0).count_within(Duration::from_secs(2)), 200);
+        assert_eq!(Arrival::Closed.count_within(Duration::from_secs(2)), 0);
     }
 
     #[test]

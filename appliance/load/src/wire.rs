@@ -4,6 +4,10 @@ use memchr::memmem;
 
 /// Longest head that is waited for.
 const HEAD_MAX_BYTES: usize = 16 * 1024;
+/// Longest body that is waited for.
+const BODY_MAX_BYTES: usize = 16 << 20;
+/// Bytes of a body that are shown.
+const SAMPLE_BYTES: usize = 200;
 
 /// An answer, borrowed from the connection's buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +69,8 @@ impl<'a> Answer<'a> {
     /// The beginning of it, to show somebody.
     #[must_use]
     pub fn sample(&self) -> String {
-        let end = self.body.len().min(200);
-        format!("{} {}", self.status, String::from_utf8_lossy(&self.body[..end]))
+        let shown = self.body.get(..SAMPLE_BYTES).unwrap_or(self.body);
+        format!("{} {}", self.status, String::from_utf8_lossy(shown))
     }
 }
 
@@ -90,7 +94,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<'_> {
             Parsed::Partial
         };
     };
-    let head = &bytes[..head_end];
+    let (head, _) = bytes.split_at(head_end);
     let Some(status) = status(head) else {
         return Parsed::Bad("no status line");
     };
@@ -99,7 +103,8 @@ pub fn parse(bytes: &[u8]) -> Parsed<'_> {
             .ok()
             .and_then(|text| text.parse::<usize>().ok())
         {
-            Some(length) => length,
+            Some(length) if length <= BODY_MAX_BYTES => length,
+            Some(_) => return Parsed::Bad("the body is longer than any of ours"),
             None => return Parsed::Bad("content-length is no number"),
         },
         None if status == 204 || status == 304 => 0,
@@ -122,13 +127,13 @@ fn status(head: &[u8]) -> Option<u16> {
 fn header<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut rest = head;
     while let Some(end) = memmem::find(rest, b"\r\n") {
-        rest = &rest[end + 2..];
-        let line = rest.get(..name.len() + 1)?;
-        if line[name.len()] == b':' && line[..name.len()].eq_ignore_ascii_case(name) {
-            let value = &rest[name.len() + 1..];
-            let value = memmem::find(value, b"\r\n").map_or(value, |end| &value[..end]);
-            return Some(value.trim_ascii());
-        }
+        rest = rest.get(end + 2..)?;
+        let (line, after) = rest.split_at_checked(name.len())?;
+        let Some(value) = after.strip_prefix(b":").filter(|_| line.eq_ignore_ascii_case(name)) else {
+            continue;
+        };
+        let end = memmem::find(value, b"\r\n").unwrap_or(value.len());
+        return Some(value.get(..end)?.trim_ascii());
     }
     None
 }

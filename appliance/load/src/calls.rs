@@ -1,11 +1,16 @@
 //! Who calls: prepared requests, guests that register, sessions that refresh.
 
+// Requests are taken in turn by a place that never passes their number, and slots are those of the run.
+#![allow(clippy::indexing_slicing)]
+
 use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::load::{Answer, Callers, Next, Verdict};
-use crate::seawall::{ACCOUNTS, Player, REFRESH, Seawall, post};
+use crate::service::{ACCOUNTS, Player, REFRESH, Service, post};
+use crate::{Answer, Callers, Next, NoMeter, Plan, Verdict, run};
 
 /// What an answer is worth to prepared requests.
 pub type Judge = fn(&Answer<'_>) -> Verdict;
@@ -73,8 +78,24 @@ impl Callers for Box<dyn Callers + '_> {
         self.as_mut().answered(slot, answer, out)
     }
 
+    fn begin_at(&mut self, slot: usize, since: Instant, out: &mut Vec<u8>) {
+        self.as_mut().begin_at(slot, since, out);
+    }
+
+    fn resume(&mut self, slot: usize, out: &mut Vec<u8>) {
+        self.as_mut().resume(slot, out);
+    }
+
     fn lost(&mut self, slot: usize) -> Next {
         self.as_mut().lost(slot)
+    }
+
+    fn waits_for(&self, slot: usize) -> Option<Duration> {
+        self.as_ref().waits_for(slot)
+    }
+
+    fn is_over(&self) -> bool {
+        self.as_ref().is_over()
     }
 }
 
@@ -141,14 +162,19 @@ pub const DEVICE: &str = "bench-0123456789";
 impl Guests {
     /// Guests nobody asks for again. `series` keeps the devices of several runs apart.
     #[must_use]
-    pub fn new(seawall: &Seawall, series: u64) -> Self {
-        Self::of_body(&seawall.guest_body(DEVICE), series)
+    pub fn new(service: &dyn Service, series: u64) -> Self {
+        let device = format!("{}-{DEVICE_PLACE}", service.mark());
+        let request = service.post(ACCOUNTS, &[], &service.guest_body(&device));
+        Self::of_request(&request, series)
     }
 
     /// Guests who register with this body, in which [`DEVICE`] stands for the device.
     fn of_body(body: &str, series: u64) -> Self {
-        let request = post(ACCOUNTS, &[], body);
-        let place = memchr::memmem::find(&request, DEVICE_PLACE.as_bytes()).unwrap_or(request.len());
+        Self::of_request(&post(ACCOUNTS, &[], body), series)
+    }
+
+    fn of_request(request: &[u8], series: u64) -> Self {
+        let place = memchr::memmem::find(request, DEVICE_PLACE.as_bytes()).unwrap_or(request.len());
         Self {
             before: request[..place].to_vec(),
             after: request.get(place + DEVICE_PLACE.len()..).unwrap_or_default().to_vec(),
@@ -160,10 +186,10 @@ impl Guests {
 
     /// Guests whose tokens are wanted.
     #[must_use]
-    pub fn keeping(seawall: &Seawall) -> Self {
+    pub fn keeping(service: &dyn Service) -> Self {
         Self {
             keep: true,
-            ..Self::new(seawall, 90)
+            ..Self::new(service, 90)
         }
     }
 
@@ -214,6 +240,39 @@ impl Callers for Guests {
         }
         (worth(answer, answer.status == 201 && tokens.is_some()), Next::Done)
     }
+}
+
+/// Connections that register guests before a run.
+const MAKING_CONNECTIONS: usize = 64;
+/// How long that may take.
+const MAKING_MAX: Duration = Duration::from_secs(60);
+
+/// Registers these guests; their tokens.
+///
+/// # Errors
+/// When one of them was not registered.
+pub fn register(service: &dyn Service, count: usize, mut guests: Guests) -> io::Result<Vec<Player>> {
+    let end = Instant::now() + MAKING_MAX;
+    while guests.players.len() < count {
+        let missing = count - guests.players.len();
+        let plan = Plan::exactly(service.target(), MAKING_CONNECTIONS.min(missing), missing as u64);
+        let outcome = run(&plan, &mut guests, &mut NoMeter)?;
+        // After a storm it may take a moment until everybody is let in again.
+        if outcome.failures() > 0 || Instant::now() > end {
+            let why = format!("guests were not registered: {:?}", outcome.examples);
+            return Err(io::Error::other(why));
+        }
+    }
+    Ok(guests.players)
+}
+
+/// Registers so many guests on devices that nobody has used yet; their tokens.
+///
+/// # Errors
+/// As [`register`].
+pub fn fresh_guests(service: &dyn Service, count: usize) -> io::Result<Vec<Player>> {
+    let before = service.take_devices(count as u64);
+    register(service, count, Guests::keeping(service).after(before))
 }
 
 /// Sessions that exchange their refresh token for the next; a token is used by one slot at a time.

@@ -1,14 +1,20 @@
 //! Many clients as callers of the load generator, each on a connection of its own.
 
+// A slot of the run is a client, for there are as many of both.
+#![allow(clippy::indexing_slicing)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use seawall_tests::client_rules::{Call, Meaning, NAIVE_TIMEOUT_MS, Reply, Seen, Step};
+use crate::client_rules::{Call, Meaning, NAIVE_TIMEOUT_MS, Reply, Seen, Step};
 
 use super::client::{Client, Conduct};
 use super::counts::Counts;
+use super::tally::{NO_ANSWER, Tally};
 use super::{deadline, work_units};
-use crate::load::{Answer, Callers, Next, Verdict};
-use crate::seawall::{Player, Seawall};
+use crate::service::{Player, Service};
+use crate::{Answer, Callers, Next, Verdict};
 
 /// How long a player's client waits for an answer.
 const PLAYER_WAITS: Duration = Duration::from_secs(5);
@@ -36,13 +42,32 @@ pub struct Habits {
     pub seed: u64,
 }
 
+/// Clients that come, do what they came for, and leave, instead of staying; for an open loop, whose calls are visits.
+#[derive(Debug, Clone)]
+pub struct Visits {
+    /// Checks after the call a visit begins with: at least so many, and at most so many.
+    pub checks: (u32, u32),
+    /// Share of the visits whose second check comes over a new connection, 0 to 1.
+    pub reconnect_share: f64,
+    /// Ends the run when it is set.
+    pub stop: Arc<AtomicBool>,
+}
+
+struct Visiting {
+    visits: Visits,
+    tally: Tally,
+    /// The visit that has just ended on its slot.
+    has_left: bool,
+}
+
 /// Clients, their habits, and what happened to them. A slot of the load generator is a client.
 pub struct Crowd<'a> {
-    seawall: &'a Seawall,
+    seawall: &'a dyn Service,
     clients: Vec<Client>,
     habits: Habits,
     begun: Option<Instant>,
     dice: u64,
+    visiting: Option<Visiting>,
     /// What happened.
     pub counts: Counts,
 }
@@ -50,15 +75,39 @@ pub struct Crowd<'a> {
 impl<'a> Crowd<'a> {
     /// These clients of this server. There must be as many connections as clients.
     #[must_use]
-    pub fn new(seawall: &'a Seawall, clients: Vec<Client>, habits: Habits) -> Self {
+    pub fn new(seawall: &'a dyn Service, clients: Vec<Client>, habits: Habits) -> Self {
         Self {
             seawall,
             clients,
             habits,
             begun: None,
             dice: habits.seed,
+            visiting: None,
             counts: Counts::default(),
         }
+    }
+
+    /// The same clients, who come and leave.
+    #[must_use]
+    pub fn visiting(self, visits: Visits) -> Self {
+        let visiting = Visiting {
+            visits,
+            tally: Tally::default(),
+            has_left: false,
+        };
+        Self {
+            visiting: Some(visiting),
+            ..self
+        }
+    }
+
+    /// The run is over: the clients, what happened to them, and what was counted about their visits.
+    #[must_use]
+    pub fn end(mut self) -> (Vec<Client>, Counts, Tally) {
+        let now = Instant::now();
+        self.clients.iter_mut().for_each(|client| client.cut_off(now));
+        let tally = self.visiting.map(|visiting| visiting.tally).unwrap_or_default();
+        (self.clients, self.counts, tally)
     }
 
     /// When its first client began.
@@ -85,7 +134,11 @@ impl<'a> Crowd<'a> {
         let at = self.since_begin(Instant::now());
         let client = &self.clients[slot];
         let closes = self.habits.reconnects && !client.is_in && client.checks == 0;
+        let closes = closes || client.reconnects && client.checks == 0;
         client.write(self.seawall, closes, out);
+        if let Some(visiting) = &mut self.visiting {
+            visiting.tally.sent(client.call);
+        }
         let first = u64::from(!client.is_induced);
         let bucket = self.counts.at(at);
         bucket.attempts += 1;
@@ -97,6 +150,16 @@ impl<'a> Crowd<'a> {
         let at = self.since_begin(now);
         let client = &mut self.clients[slot];
         let call = client.call;
+        if let Some(Visiting { tally, .. }) = &mut self.visiting {
+            match (meaning, seen) {
+                (Meaning::Good, _) => {
+                    let after = now.saturating_duration_since(client.since);
+                    tally.ok(call, after, client.is_induced);
+                }
+                (_, Seen::Nothing) => tally.refused(call, NO_ANSWER),
+                (_, Seen::Answer(reply)) => tally.refused(call, &why(reply)),
+            }
+        }
         match meaning {
             Meaning::Good if now.saturating_duration_since(client.since) <= deadline(call) => {
                 self.counts.at(at).goodput += work_units(call);
@@ -125,6 +188,25 @@ impl<'a> Crowd<'a> {
         }
     }
 
+    /// A client's visit begins, at its intended time.
+    fn come(&mut self, slot: usize, since: Instant) {
+        let (how_many, reconnects) = (self.chance(), self.chance());
+        let Some(Visiting { visits, tally, .. }) = &mut self.visiting else {
+            return;
+        };
+        let (least, most) = visits.checks;
+        let span = f64::from(most.saturating_sub(least) + 1);
+        let checks = (least + (how_many * span) as u32).min(most.max(least));
+        let client = &mut self.clients[slot];
+        // A visit that is a check is that check alone: a heartbeat.
+        let is_beat = client.entry == Call::Verify;
+        client.come(if is_beat { 1 } else { checks });
+        let after = if is_beat { 0 } else { checks };
+        tally.began(work_units(client.entry) + f64::from(after) * work_units(Call::Verify));
+        client.came_at = since;
+        client.reconnects = client.entry != Call::Verify && reconnects < visits.reconnect_share;
+    }
+
     /// What the client does next, and after how long.
     fn follow(&mut self, slot: usize, step: Step, now: Instant) -> Duration {
         let client = &mut self.clients[slot];
@@ -148,8 +230,12 @@ impl<'a> Crowd<'a> {
                 client.call = call;
                 Duration::from_millis(wait_ms)
             }
-            Step::Tell => REFUSED_FOR,
+            Step::Tell => {
+                self.leave(slot);
+                REFUSED_FOR
+            }
         };
+        let client = &mut self.clients[slot];
         client.is_induced = true;
         if client.call == Call::Login && before != Call::Login {
             if client.is_valid {
@@ -166,16 +252,28 @@ impl<'a> Crowd<'a> {
         let (chance, kind) = (self.chance(), self.chance());
         let habits = self.habits;
         let client = &mut self.clients[slot];
+        let checks = if self.visiting.is_some() {
+            client.checks_wanted
+        } else {
+            habits.checks
+        };
         let was_check = matches!(client.call, Call::Verify | Call::WithToken);
         client.is_induced = false;
         client.checks += u32::from(was_check);
         client.call = Call::Verify;
-        if !client.is_in && client.checks < habits.checks {
+        if !client.is_in && client.checks < checks {
             return Duration::ZERO;
         }
         if !client.is_in {
             client.is_in = true;
             self.counts.in_at_ms.push(at_ms);
+        }
+        if let Some(Visiting { tally, .. }) = &mut self.visiting {
+            if client.entry != Call::Verify {
+                tally.in_after(now.saturating_duration_since(client.came_at));
+            }
+            self.leave(slot);
+            return Duration::ZERO;
         }
         let owes = client.owes_refresh_at.is_some_and(|at| at <= now);
         let turn = habits.refresh_every > 0 && kind * f64::from(habits.refresh_every) < 1.0;
@@ -185,7 +283,20 @@ impl<'a> Crowd<'a> {
         habits.beat.mul_f64(0.5 + chance)
     }
 
+    /// Its visit is over; without visits nobody leaves.
+    fn leave(&mut self, slot: usize) {
+        if let Some(visiting) = &mut self.visiting {
+            visiting.has_left = true;
+            self.clients[slot].is_out = false;
+        }
+    }
+
     fn next(&mut self, slot: usize, wait: Duration, now: Instant) -> Next {
+        if let Some(visiting) = &mut self.visiting
+            && std::mem::take(&mut visiting.has_left)
+        {
+            return Next::Done;
+        }
         self.clients[slot].since = now + wait;
         if wait.is_zero() { Next::Send } else { Next::Wait(wait) }
     }
@@ -193,9 +304,14 @@ impl<'a> Crowd<'a> {
 
 impl Callers for Crowd<'_> {
     fn begin(&mut self, slot: usize, out: &mut Vec<u8>) {
+        self.begin_at(slot, Instant::now(), out);
+    }
+
+    fn begin_at(&mut self, slot: usize, since: Instant, out: &mut Vec<u8>) {
         let now = Instant::now();
         self.begun.get_or_insert(now);
-        self.clients[slot].since = now;
+        self.come(slot, since);
+        self.clients[slot].since = if self.visiting.is_some() { since } else { now };
         self.counts.needed_logins += u64::from(self.clients[slot].call == Call::Login);
         self.write(slot, out);
     }
@@ -261,6 +377,10 @@ impl Callers for Crowd<'_> {
     }
 
     fn is_over(&self) -> bool {
+        let stopped = |visiting: &Visiting| visiting.visits.stop.load(Ordering::Relaxed);
+        if self.visiting.as_ref().is_some_and(stopped) {
+            return true;
+        }
         self.habits.ends_when_in && self.counts.in_at_ms.len() == self.clients.len()
     }
 }
@@ -274,6 +394,16 @@ fn reply<'a>(answer: &Answer<'a>) -> Reply<'a> {
         is_ours: answer.header("x-request-id").is_some(),
         retry_after_ms: answer.number("retry_after_ms").or_else(in_header),
         has_place: answer.field("ticket").is_some(),
+    }
+}
+
+/// What a refusal is counted under.
+fn why(reply: &Reply<'_>) -> String {
+    match (reply.code, reply.verdict) {
+        _ if !reply.is_ours => format!("{} of somebody else", reply.status),
+        (Some(code), _) => code.to_owned(),
+        (None, Some(verdict)) => format!("{} {verdict}", reply.status),
+        (None, None) => reply.status.to_string(),
     }
 }
 
