@@ -17,6 +17,7 @@ use serde_json::json;
 use super::super::class::Class;
 use super::super::core::Core;
 use super::super::figures::Reason;
+use super::super::rank::RANKS;
 use super::super::tenants::Tenant;
 use crate::admission::{AdmissionOptions, Mode, WaitingRoomMode};
 use crate::testing::{TestHost, app_with};
@@ -78,6 +79,17 @@ impl House {
     }
 
     async fn send(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Response<Bytes> {
+        let origin = Arc::new(Origin::in_process(&Surface::ALL, 0, [1; 16]));
+        self.send_from(&origin, path, headers, body).await
+    }
+
+    async fn send_from(
+        &self,
+        origin: &Arc<Origin>,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Response<Bytes> {
         let mut request = Request::builder()
             .method("POST")
             .uri(path)
@@ -86,18 +98,23 @@ impl House {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let origin = Arc::new(Origin::in_process(&Surface::ALL, 0, [1; 16]));
         let request = request.body(Bytes::from(body.to_owned())).unwrap();
-        self.app.call_from(&origin, request).await
+        self.app.call_from(origin, request).await
     }
 
     async fn log_in_with(&self, headers: &[(&str, &str)]) -> Response<Bytes> {
+        let origin = Arc::new(Origin::in_process(&Surface::ALL, 0, [1; 16]));
+        self.log_in_from(&origin, headers).await
+    }
+
+    async fn log_in_from(&self, origin: &Arc<Origin>, headers: &[(&str, &str)]) -> Response<Bytes> {
         let body = json!({
             "game_id": self.world.game_id.to_string(),
             "credential": { "kind": "username", "username": "ada", "password": "secret-ada" },
             "client": { "package_id": self.world.package_id.to_string(), "os": "android", "device": { "install_id": "device-ada" } },
         });
-        self.send("/sdk/v1/sessions", headers, &body.to_string()).await
+        self.send_from(origin, "/sdk/v1/sessions", headers, &body.to_string())
+            .await
     }
 
     /// A login of a device, with its ticket; again and again, as a client does that has to wait.
@@ -168,6 +185,47 @@ async fn who_waited_comes_in_before_newcomers_in_the_order_of_arrival() {
     let own = &view.rooms[0];
     let game = format!("game:{}", house.world.game_id);
     assert_eq!((&own.game, own.waiting, own.logins_per_second), (&game, 3, 1));
+}
+
+/// Beside clients that keep their tickets there are some that keep none, and ask ten times a second.
+#[tokio::test]
+async fn together_no_more_come_in_than_given_and_those_who_wait_are_not_crowded_out() {
+    const LOGINS_PER_S: u64 = 10;
+    let house = House::new(|_| {});
+    house.cut(LOGINS_PER_S, RANKS / 2);
+    let naive: Vec<Arc<Origin>> = (0..30)
+        .map(|n| Arc::new(Origin::in_process(&Surface::ALL, 0, [n; 16])))
+        .collect();
+    let mut good: Vec<(String, u64, Option<Waiting>)> = (0..40).map(|n| (format!("d-{n}"), 0, None)).collect();
+    let (mut entered, mut last_good_ms) = (0, 0);
+    for at_ms in (0..12_000).step_by(100) {
+        for origin in &naive {
+            entered += u64::from(house.log_in_from(origin, &[]).await.status() == 200);
+        }
+        let mut waiting_still = Vec::new();
+        for (device, next_ms, ticket) in good {
+            if next_ms > at_ms {
+                waiting_still.push((device, next_ms, ticket));
+                continue;
+            }
+            let answer = house.log_in(&device, ticket.as_ref()).await;
+            if answer.status() == 200 {
+                (entered, last_good_ms) = (entered + 1, at_ms);
+            } else {
+                let waiting = place(&answer);
+                waiting_still.push((device, at_ms + waiting.poll_after_ms, Some(waiting)));
+            }
+        }
+        good = waiting_still;
+        house.world.clock.advance(100);
+    }
+    assert!(good.is_empty(), "{} still wait", good.len());
+    assert!(last_good_ms <= 6_000, "{last_good_ms}");
+    let given = 12 * LOGINS_PER_S;
+    assert!(
+        (given * 9 / 10..=given + 2 * LOGINS_PER_S).contains(&entered),
+        "{entered} of {given}"
+    );
 }
 
 #[tokio::test]
