@@ -9,7 +9,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, select};
 
 use crate::catalog::number_of;
-use crate::commit::{Job, Settled, Verdict};
+use crate::commit::{Awaited, Job, Settled, Verdict};
 use crate::fault;
 use crate::frame::{Envelope, FrameBuilder};
 use crate::limits::{GROUP_MAX_BYTES, GROUP_MAX_TX};
@@ -180,7 +180,21 @@ impl Sequencer {
             Message::Run(job, queued) => {
                 let waited_us = u64::try_from(queued.elapsed().as_micros()).unwrap_or(u64::MAX);
                 self.shared.figures.queue_wait_us.record(waited_us);
-                self.run_job(job);
+                self.begin(job);
+            }
+        }
+    }
+
+    /// Runs a job, unless nobody waits for it: what its caller gave up may have been asked for again, and done, since.
+    fn begin(&mut self, job: Box<dyn Job>) {
+        let figures = &self.shared.figures;
+        match job.awaited(&self.clock) {
+            Awaited::Yes => self.run_job(job),
+            Awaited::Gone => drop(figures.abandoned.fetch_add(1, Ordering::Relaxed)),
+            Awaited::Late => {
+                figures.late.fetch_add(1, Ordering::Relaxed);
+                // It read nothing, so there is nothing to wait for.
+                job.settle(Settled::Late);
             }
         }
     }
