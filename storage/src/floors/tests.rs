@@ -147,7 +147,7 @@ fn what_is_remembered_is_bounded() {
     }
     let long = EngineRange {
         start: vec![0; PREFIX_MAX_BYTES + 1],
-        end: prefix_end(&vec![0; PREFIX_MAX_BYTES + 1]),
+        end: prefix_end(&[0; PREFIX_MAX_BYTES + 1]),
         backward: false,
     };
     floors.learn(&long, &none, None);
