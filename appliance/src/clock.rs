@@ -24,6 +24,10 @@ impl Clock for SystemClock {
         let wall_at = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         STEADY.judge(wall_at.saturating_add_signed(offset_ms()), boottime_ms())
     }
+
+    fn boot_ms(&self) -> u64 {
+        boottime_ms()
+    }
 }
 
 /// How often the wall clock jumped and was not believed since the start.

@@ -2,7 +2,7 @@
 //! runtime's cores nor unbounded memory: each thread has one piece of memory for its hashes and keeps it.
 //!
 //! Which job is next and which is refused is decided in [`queue`], whose turn it is among the games in [`lanes`]. A refused
-//! caller is told when to come back.
+//! caller is told when to come back. A job whose caller has dropped the future is not run when its turn comes.
 
 mod lanes;
 mod queue;
@@ -214,7 +214,11 @@ impl Shared {
         let mut state = self.state.lock();
         while !state.stopping {
             let mut refused = Vec::new();
-            let next = state.queue.take(self.now(), &mut refused);
+            let mut next = state.queue.take(self.now(), &mut refused);
+            while next.as_ref().is_some_and(|next| next.reply.is_canceled()) {
+                state.queue.give_up();
+                next = state.queue.take(self.now(), &mut refused);
+            }
             if next.is_some() || !refused.is_empty() {
                 MutexGuard::unlocked(&mut state, || tell(refused));
             }
@@ -238,7 +242,14 @@ impl Shared {
 /// Answers those whose jobs are not run.
 fn tell(refused: Vec<Refused<Ticket>>) {
     for refused in refused {
-        let _ = refused.job.reply.send(Err(busy(refused.retry_after)));
+        let error = if refused.is_callers_deadline {
+            codes::OVERLOAD_DEADLINE
+                .because("the password could not be checked in the time the caller waits; nothing was done, try again after Retry-After")
+                .retry_after_ms(millis(refused.retry_after))
+        } else {
+            busy(refused.retry_after)
+        };
+        let _ = refused.job.reply.send(Err(error));
     }
 }
 
@@ -357,6 +368,55 @@ mod tests {
         assert_eq!(block_on(late).unwrap_err().code.name, "overload.busy");
         assert_eq!(block_on(first), Ok(HashOutcome::Matches(true)));
         assert_eq!(pool.standing().counters.refused_late, 1);
+    }
+
+    #[test]
+    fn a_job_whose_caller_would_no_longer_be_there_is_not_run() {
+        let pool = pool(1, 60_000);
+        let (job, release) = held();
+        let first = pool.run(job);
+        wait_until("the first job starts", || pool.standing().running == 1);
+        let late = pool.run(HashAsk {
+            deadline_ms: Some(60),
+            ..ask(|_| panic!("must not run"))
+        });
+        let begun = Instant::now();
+        wait_until("the deadline passes", || begun.elapsed() > Duration::from_millis(80));
+        drop(release);
+        let error = block_on(late).unwrap_err();
+        assert_eq!(error.code.name, "overload.deadline");
+        assert!(error.retry_after_ms.is_some_and(|ms| ms >= 500));
+        assert_eq!(block_on(first), Ok(HashOutcome::Matches(true)));
+        let at_once = block_on(pool.run(HashAsk {
+            deadline_ms: Some(0),
+            ..ask(|_| panic!("must not run"))
+        }));
+        assert_eq!(at_once.unwrap_err().code.name, "overload.deadline");
+        let counters = pool.standing().counters;
+        assert_eq!((counters.done, counters.refused_late, counters.refused_full), (1, 1, 1));
+    }
+
+    #[test]
+    fn a_job_whose_caller_has_gone_is_not_run() {
+        let pool = pool(1, 60_000);
+        let (job, release) = held();
+        let first = pool.run(job);
+        wait_until("the first job starts", || pool.standing().running == 1);
+        for _ in 0..3 {
+            drop(pool.run(ask(|_| panic!("must not run"))));
+        }
+        let (job, release_last) = held();
+        let last = pool.run(job);
+        drop(release);
+        assert_eq!(block_on(first), Ok(HashOutcome::Matches(true)));
+        wait_until("the last job starts", || {
+            pool.standing().running == 1 && pool.standing().waiting == 0
+        });
+        drop(release_last);
+        assert_eq!(block_on(last), Ok(HashOutcome::Matches(true)));
+        let counters = pool.standing().counters;
+        assert_eq!((counters.abandoned, counters.done), (3, 2));
+        assert!(pool.is_idle());
     }
 
     #[test]

@@ -85,6 +85,16 @@ impl Sources {
             "Transactions that were refused or panicked",
             stats.refused,
         )?;
+        out.counter(
+            "seawall_store_late",
+            "Writes not begun because the caller's deadline had passed",
+            stats.late,
+        )?;
+        out.counter(
+            "seawall_store_abandoned",
+            "Writes not begun because nobody waited for them any more",
+            stats.abandoned,
+        )?;
         out.gauge(
             "seawall_store_queue_length",
             "Writes waiting for the sequencer",
@@ -217,6 +227,11 @@ impl Sources {
             "seawall_hash_pushed_out",
             "Password hashes refused because newer ones took their place",
             standing.counters.pushed_out,
+        )?;
+        out.counter(
+            "seawall_hash_abandoned",
+            "Password hashes not begun because nobody waited for them any more",
+            standing.counters.abandoned,
         )?;
         out.counter(
             "seawall_hash_waited_microseconds",

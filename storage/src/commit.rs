@@ -8,11 +8,12 @@ use std::task::{Context, Poll};
 use futures_channel::oneshot;
 
 use crate::error::{TxError, WriteError};
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, TxClock};
 use crate::tx::Tx;
 
 /// The future of a write. It resolves once the group is durable; refusals and results that wrote nothing wait as well,
-/// because they may have read what was not durable yet. Dropping it does not undo the write.
+/// because they may have read what was not durable yet. Dropping it does not undo the write; that of
+/// [`crate::Store::write_while_awaited`] keeps one from being begun that has not begun.
 #[must_use = "the outcome of a write is known only through its future"]
 pub struct Commit<T, E> {
     reply: Reply<T, E>,
@@ -74,11 +75,32 @@ pub(crate) enum Settled {
     Unknown,
     /// It left nothing.
     Closed,
+    /// Its caller's deadline had passed; it was not begun.
+    Late,
+}
+
+/// Whether a write is worth beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// Somebody waits, or it is to be done in any case.
+    Yes,
+    /// Whoever asked has dropped the future.
+    Gone,
+    /// The time for which somebody would wait has passed.
+    Late,
+}
+
+/// Until when a write may begin, by the boot-time clock, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    pub(crate) until_boot_ms: Option<u64>,
 }
 
 /// A queued write without its types.
 pub(crate) trait Job: Send {
     fn stamp(&self) -> &Stamp;
+    /// Whether it is worth beginning; `clock` is read only when that depends on the time.
+    fn awaited(&self, clock: &TxClock) -> Awaited;
     /// Runs the closure; panics end here.
     fn run(&mut self, tx: &mut Tx<'_>) -> Verdict;
     /// Answers the caller.
@@ -88,16 +110,19 @@ pub(crate) trait Job: Send {
 /// A closure with its reply channel.
 pub(crate) struct Write<T, E, F> {
     stamp: Stamp,
+    /// None: it is done whether or not anybody waits.
+    patience: Option<Patience>,
     run: F,
     outcome: Option<Result<T, WriteError<E>>>,
     reply: oneshot::Sender<Result<T, WriteError<E>>>,
 }
 
 impl<T, E, F> Write<T, E, F> {
-    pub(crate) fn new(stamp: Stamp, run: F) -> (Box<Self>, Commit<T, E>) {
+    pub(crate) fn new(stamp: Stamp, patience: Option<Patience>, run: F) -> (Box<Self>, Commit<T, E>) {
         let (reply, receiver) = oneshot::channel();
         let job = Box::new(Self {
             stamp,
+            patience,
             run,
             outcome: None,
             reply,
@@ -119,6 +144,19 @@ where
 {
     fn stamp(&self) -> &Stamp {
         &self.stamp
+    }
+
+    fn awaited(&self, clock: &TxClock) -> Awaited {
+        let Some(Patience { until_boot_ms }) = self.patience else {
+            return Awaited::Yes;
+        };
+        if self.reply.is_canceled() {
+            Awaited::Gone
+        } else if until_boot_ms.is_some_and(|until_boot_ms| clock.boot_ms() > until_boot_ms) {
+            Awaited::Late
+        } else {
+            Awaited::Yes
+        }
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) -> Verdict {
@@ -143,6 +181,7 @@ where
             Settled::Durable => outcome.unwrap_or(Err(WriteError::Unknown)),
             Settled::Unknown => Err(WriteError::Unknown),
             Settled::Closed => Err(WriteError::Closed),
+            Settled::Late => Err(WriteError::Late),
         };
         // A caller that went away does not want to know.
         let _ = reply.send(answer);

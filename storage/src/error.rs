@@ -132,6 +132,9 @@ pub enum WriteError<E> {
     /// The queue is full; nothing happened; try again.
     #[error("write queue is full")]
     Busy,
+    /// The caller's deadline had passed when its turn came; nothing happened.
+    #[error("deadline passed before the write began")]
+    Late,
     /// The transaction is over a limit; it left nothing.
     #[error("transaction is too large")]
     TooLarge,

@@ -25,6 +25,7 @@ pub mod engine;
 mod error;
 pub mod fault;
 mod files;
+mod floors;
 pub mod frame;
 mod head;
 mod histogram;

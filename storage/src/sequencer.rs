@@ -2,6 +2,7 @@
 //! transactions serialisable. While the writer thread commits one group, the next fills; a group is handed over as soon
 //! as the writer is free, or stops filling at its limits. It never waits to grow.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -9,8 +10,9 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, select};
 
 use crate::catalog::number_of;
-use crate::commit::{Job, Settled, Verdict};
+use crate::commit::{Awaited, Job, Settled, Verdict};
 use crate::fault;
+use crate::floors::Floors;
 use crate::frame::{Envelope, FrameBuilder};
 use crate::limits::{GROUP_MAX_BYTES, GROUP_MAX_TX};
 use crate::overlay::{Layers, Overlay};
@@ -92,6 +94,7 @@ pub(crate) struct Sequencer {
     group: Group,
     in_flight: Option<Arc<Overlay>>,
     clock: TxClock,
+    floors: RefCell<Floors>,
     stopping: bool,
 }
 
@@ -111,6 +114,7 @@ impl Sequencer {
             group: Group::new(),
             in_flight: None,
             clock,
+            floors: RefCell::default(),
             stopping: false,
         }
     }
@@ -180,7 +184,21 @@ impl Sequencer {
             Message::Run(job, queued) => {
                 let waited_us = u64::try_from(queued.elapsed().as_micros()).unwrap_or(u64::MAX);
                 self.shared.figures.queue_wait_us.record(waited_us);
-                self.run_job(job);
+                self.begin(job);
+            }
+        }
+    }
+
+    /// Runs a job, unless nobody waits for it: what its caller gave up may have been asked for again, and done, since.
+    fn begin(&mut self, job: Box<dyn Job>) {
+        let figures = &self.shared.figures;
+        match job.awaited(&self.clock) {
+            Awaited::Yes => self.run_job(job),
+            Awaited::Gone => drop(figures.abandoned.fetch_add(1, Ordering::Relaxed)),
+            Awaited::Late => {
+                figures.late.fetch_add(1, Ordering::Relaxed);
+                // It read nothing, so there is nothing to wait for.
+                job.settle(Settled::Late);
             }
         }
     }
@@ -196,7 +214,9 @@ impl Sequencer {
             overlays: [None, Some(&self.group.rows), self.in_flight.as_deref()],
             engine: self.shared.engine.as_ref(),
         };
-        let mut tx = Tx::new(self.shared.rules(), below, &stamp, now_at).in_room(self.shared.room.read());
+        let mut tx = Tx::new(self.shared.rules(), below, &stamp, now_at)
+            .in_room(self.shared.room.read())
+            .over_floors(&self.floors);
         let verdict = job.run(&mut tx);
         let outcome = tx.finish();
         match verdict {
@@ -227,6 +247,7 @@ impl Sequencer {
                 self.group.notices.push((key.clone(), value.clone()));
             }
         }
+        self.floors.get_mut().kept(&outcome.own);
         self.group.rows.merge(outcome.own);
         self.group.now_at = envelope.now_at;
     }
@@ -270,6 +291,7 @@ impl Sequencer {
             // Built on rows that may not exist, and never handed over: it left nothing.
             self.group.settle(Settled::Closed);
             self.group = Group::new();
+            self.floors.get_mut().forget();
         }
     }
 

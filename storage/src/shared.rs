@@ -35,6 +35,8 @@ pub(crate) struct Figures {
     pub(crate) long_reads: AtomicU64,
     pub(crate) transactions: AtomicU64,
     pub(crate) refused: AtomicU64,
+    pub(crate) late: AtomicU64,
+    pub(crate) abandoned: AtomicU64,
     pub(crate) clock_held_back: AtomicU64,
     pub(crate) journal_first_lsn: AtomicU64,
     pub(crate) journal_bytes: AtomicU64,

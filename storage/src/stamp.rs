@@ -70,6 +70,11 @@ impl TxClock {
         self.last_now_at
     }
 
+    /// The boot-time clock, in milliseconds.
+    pub(crate) fn boot_ms(&self) -> u64 {
+        (self.boot_ms)()
+    }
+
     /// How often a jump was held back since the start.
     pub(crate) fn held_back(&self) -> u64 {
         self.held_back

@@ -1,6 +1,14 @@
 //! What the store can say about itself, for metrics and `db stats`.
 
+use std::ops::ControlFlow;
+
+use crate::engine::{EngineView, Space};
 use crate::histogram::HistogramReading;
+use crate::span::{EngineRange, Span};
+use crate::store::Store;
+
+/// Rows of a table that are counted for statistics; larger tables are estimated.
+const COUNTED_MAX_ROWS: u64 = 10_000;
 
 /// Cheap figures, safe to read every second.
 #[derive(Debug, Clone)]
@@ -9,6 +17,10 @@ pub struct Stats {
     pub transactions: u64,
     /// Transactions that were refused or panicked since the start.
     pub refused: u64,
+    /// Writes not begun since the start because the caller's deadline had passed.
+    pub late: u64,
+    /// Writes not begun since the start because nobody waited for them any more.
+    pub abandoned: u64,
     /// Writes waiting for the sequencer.
     pub queue_length: usize,
     /// Queries and disk reads waiting for a reader.
@@ -58,4 +70,51 @@ pub struct TableStats {
     pub bytes: u64,
     /// Counted rather than estimated.
     pub exact: bool,
+}
+
+impl Store {
+    /// Size of every table and index: counted where there are few rows, estimated where there are many.
+    pub fn table_stats(&self) -> Vec<TableStats> {
+        let shared = self.shared();
+        let mut names = shared.catalog.names();
+        names.sort_unstable();
+        names
+            .into_iter()
+            .filter_map(|(number, name)| {
+                let range = Span::all().numbered(number);
+                let space = shared.catalog.space(number)?;
+                let counted = count(shared.engine.view().as_ref(), space, &range);
+                // The engine knows nothing of rows that are still in memory, so an estimate never goes below the count.
+                let (rows, bytes) = match counted {
+                    (rows, bytes) if rows < COUNTED_MAX_ROWS => (rows, bytes),
+                    (rows, bytes) => {
+                        let (all_rows, all_bytes) = shared.engine.estimate(space, &range);
+                        (all_rows.max(rows), all_bytes.max(bytes))
+                    }
+                };
+                Some(TableStats {
+                    number,
+                    name,
+                    rows,
+                    bytes,
+                    exact: counted.0 < COUNTED_MAX_ROWS,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Rows and bytes of a range, up to the limit. A range that cannot be read counts as far as it could.
+fn count(view: &dyn EngineView, space: Space, range: &EngineRange) -> (u64, u64) {
+    let (mut rows, mut bytes) = (0, 0);
+    let _ = view.scan(space, range, &mut |key, value| {
+        rows += 1;
+        bytes += (key.len() + value.len()) as u64;
+        if rows < COUNTED_MAX_ROWS {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    });
+    (rows, bytes)
 }

@@ -13,10 +13,10 @@ use parking_lot::Mutex;
 
 use crate::cache::Slot;
 use crate::catalog::{Catalog, table_space};
-use crate::commit::{Commit, Job, Write};
+use crate::commit::{Commit, Job, Patience, Write};
 use crate::disk::Lock;
 use crate::engine::memory::MemoryEngine;
-use crate::engine::{EngineView, Fetched, Space, Tier};
+use crate::engine::{Fetched, Space, Tier};
 use crate::error::{ReadError, TxError, WriteError};
 use crate::head::Head;
 use crate::journal::Journal;
@@ -32,7 +32,7 @@ use crate::sequencer::{Message, Sequencer};
 use crate::shared::{Identity, Shared};
 use crate::span::EngineRange;
 use crate::stamp::{Stamp, TxClock};
-use crate::stats::{Stats, TableStats};
+use crate::stats::Stats;
 use crate::table::{Table, TableDef};
 use crate::tx::{Tx, full_key};
 use crate::view::View;
@@ -40,9 +40,6 @@ use crate::writer::Writer;
 
 /// The future of a row look-up.
 pub type Lookup<V> = Query<Option<Arc<V>>>;
-
-/// Rows of a table that are counted for statistics; larger tables are estimated.
-const COUNTED_MAX_ROWS: u64 = 10_000;
 
 /// The store.
 #[derive(Clone)]
@@ -156,10 +153,31 @@ impl Store {
         T: Send + 'static,
         E: From<TxError> + Send + 'static,
     {
+        self.queue(stamp, None, f)
+    }
+
+    /// The same for a write that is wanted only while its caller waits: `f` is not run when, at its turn, the returned
+    /// future has been dropped or the boot-time clock is past `until_boot_ms` (milliseconds; answered
+    /// [`WriteError::Late`]). Once it has begun it is like any other.
+    pub fn write_while_awaited<T, E, F>(&self, stamp: Stamp, until_boot_ms: Option<u64>, f: F) -> Commit<T, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<TxError> + Send + 'static,
+    {
+        self.queue(stamp, Some(Patience { until_boot_ms }), f)
+    }
+
+    fn queue<T, E, F>(&self, stamp: Stamp, patience: Option<Patience>, f: F) -> Commit<T, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<TxError> + Send + 'static,
+    {
         if self.inner.closed.load(Ordering::SeqCst) || self.inner.shared.has_failed() {
             return Commit::rejected(WriteError::Closed);
         }
-        let (job, commit) = Write::new(stamp, f);
+        let (job, commit) = Write::new(stamp, patience, f);
         let job: Box<dyn Job> = job;
         match self.inner.queue.try_send(Message::Run(job, Instant::now())) {
             Ok(()) => commit,
@@ -289,6 +307,8 @@ impl Store {
         Stats {
             transactions: figures.transactions.load(Ordering::Relaxed),
             refused: figures.refused.load(Ordering::Relaxed),
+            late: figures.late.load(Ordering::Relaxed),
+            abandoned: figures.abandoned.load(Ordering::Relaxed),
             queue_length: self.inner.queue.len(),
             read_queue_length: self
                 .inner
@@ -312,36 +332,6 @@ impl Store {
             clock_held_back: figures.clock_held_back.load(Ordering::Relaxed),
             engine: shared.engine.properties(),
         }
-    }
-
-    /// Size of every table and index: counted where there are few rows, estimated where there are many.
-    pub fn table_stats(&self) -> Vec<TableStats> {
-        let shared = &self.inner.shared;
-        let mut names = shared.catalog.names();
-        names.sort_unstable();
-        names
-            .into_iter()
-            .filter_map(|(number, name)| {
-                let range = crate::span::Span::all().numbered(number);
-                let space = shared.catalog.space(number)?;
-                let counted = count(shared.engine.view().as_ref(), space, &range);
-                // The engine knows nothing of rows that are still in memory, so an estimate never goes below the count.
-                let (rows, bytes) = match counted {
-                    (rows, bytes) if rows < COUNTED_MAX_ROWS => (rows, bytes),
-                    (rows, bytes) => {
-                        let (all_rows, all_bytes) = shared.engine.estimate(space, &range);
-                        (all_rows.max(rows), all_bytes.max(bytes))
-                    }
-                };
-                Some(TableStats {
-                    number,
-                    name,
-                    rows,
-                    bytes,
-                    exact: counted.0 < COUNTED_MAX_ROWS,
-                })
-            })
-            .collect()
     }
 
     /// Finishes what is queued, stops all threads and returns when they are gone. Later writes are answered `Closed`.
@@ -406,21 +396,6 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.shutdown();
     }
-}
-
-/// Rows and bytes of a range, up to the limit. A range that cannot be read counts as far as it could.
-fn count(view: &dyn EngineView, space: Space, range: &EngineRange) -> (u64, u64) {
-    let (mut rows, mut bytes) = (0, 0);
-    let _ = view.scan(space, range, &mut |key, value| {
-        rows += 1;
-        bytes += (key.len() + value.len()) as u64;
-        if rows < COUNTED_MAX_ROWS {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    });
-    (rows, bytes)
 }
 
 /// A thread without which nothing can be committed: when it panics the store is finished.

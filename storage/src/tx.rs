@@ -1,12 +1,14 @@
 //! The transaction as a closure sees it: an ordered view of everything before it, and its own changes on top. A failed
 //! statement marks the transaction; it then leaves nothing even when the closure ignores the error.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use crate::apply::Rules;
 use crate::catalog::{COUNTER_TABLE, COUNTERS, row_key, table_space};
 use crate::engine::Space;
 use crate::error::{CodecError, TxError};
+use crate::floors::Floors;
 use crate::key::Key;
 use crate::keyring::NONCE_BYTES;
 use crate::limits::{
@@ -15,7 +17,7 @@ use crate::limits::{
 use crate::overlay::{Layers, Overlay};
 use crate::record::{Record, decode_record, encode_record};
 use crate::room::DiskRoom;
-use crate::span::Span;
+use crate::span::{EngineRange, Span};
 use crate::stamp::Stamp;
 use crate::table::{Class, Index, Table, TableDef};
 
@@ -29,6 +31,7 @@ pub struct Tx<'a> {
     class: Class,
     failure: Option<TxError>,
     room: DiskRoom,
+    floors: Option<&'a RefCell<Floors>>,
 }
 
 /// Full key and stored value.
@@ -51,6 +54,15 @@ impl<'a> Tx<'a> {
             class: Class::Local,
             failure: None,
             room: DiskRoom::Ample,
+            floors: None,
+        }
+    }
+
+    /// With what is known of where indexes begin.
+    pub(crate) fn over_floors(self, floors: &'a RefCell<Floors>) -> Self {
+        Self {
+            floors: Some(floors),
+            ..self
         }
     }
 
@@ -148,7 +160,12 @@ impl<'a> Tx<'a> {
         limit: usize,
     ) -> Result<Vec<(K, V)>, TxError> {
         let result = self
-            .scan_rows(&table.def, table_space(&table.def), table.def.number, span, limit)
+            .scan_rows(
+                &table.def,
+                table_space(&table.def),
+                &span.numbered(table.def.number),
+                limit,
+            )
             .and_then(|rows| {
                 rows.into_iter()
                     .map(|(full, stored)| decode_pair(&self.rules, &table.def, &full, stored))
@@ -166,15 +183,25 @@ impl<'a> Tx<'a> {
         let number = index.def.number;
         let result = match self.rules.catalog.index(number) {
             None => Err(TxError::UnknownTable(number)),
-            Some((table, _)) => self
-                .scan_rows(table, Space::Range, number, span, limit)
-                .and_then(|rows| {
-                    rows.iter()
-                        .map(|(full, _)| primary_key(full).map_err(|error| damaged(table, error)))
-                        .collect()
-                }),
+            Some((table, _)) => self.index_rows(table, &span.numbered(number), limit).and_then(|rows| {
+                rows.iter()
+                    .map(|(full, _)| primary_key(full).map_err(|error| damaged(table, error)))
+                    .collect()
+            }),
         };
         self.noting(result)
+    }
+
+    /// The rows of an index, without walking over what was deleted in front of them.
+    fn index_rows(&self, table: &TableDef, range: &EngineRange, limit: usize) -> Result<Vec<StoredRow>, TxError> {
+        let Some(floors) = self.floors.filter(|_| limit > 0) else {
+            return self.scan_rows(table, Space::Range, range, limit);
+        };
+        let narrowed = floors.borrow().narrow(range, &self.own);
+        let rows = self.scan_rows(table, Space::Range, &narrowed, limit)?;
+        let first = rows.first().map(|(full, _)| full.as_slice());
+        floors.borrow_mut().learn(range, &self.own, first);
+        Ok(rows)
     }
 
     /// The next number of a counter, from 1. Numbers of transactions that leave nothing are given out again.
@@ -268,8 +295,7 @@ impl<'a> Tx<'a> {
         &self,
         table: &TableDef,
         space: Space,
-        number: u16,
-        span: &Span,
+        range: &EngineRange,
         rows_max: usize,
     ) -> Result<Vec<StoredRow>, TxError> {
         if self.rules.catalog.table(table.number).is_none() {
@@ -278,16 +304,14 @@ impl<'a> Tx<'a> {
         limit("scan", rows_max, SCAN_MAX_ROWS)?;
         let (mut rows, mut bytes) = (Vec::new(), 0);
         if rows_max > 0 {
-            self.below
-                .under(&self.own)
-                .scan(space, &span.numbered(number), &mut |key, value| {
-                    bytes += key.len() + value.len();
-                    rows.push((key.to_vec(), value.to_vec()));
-                    if rows.len() == rows_max || bytes > SCAN_MAX_BYTES {
-                        return ControlFlow::Break(());
-                    }
-                    ControlFlow::Continue(())
-                })?;
+            self.below.under(&self.own).scan(space, range, &mut |key, value| {
+                bytes += key.len() + value.len();
+                rows.push((key.to_vec(), value.to_vec()));
+                if rows.len() == rows_max || bytes > SCAN_MAX_BYTES {
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            })?;
         }
         limit("scan", bytes, SCAN_MAX_BYTES)?;
         Ok(rows)

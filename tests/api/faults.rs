@@ -17,6 +17,18 @@ pub fn a_full_house_is_said(api: &Api) {
         &full.entry(&json!({"kind": "guest"}), "phone"),
     )
     .refused("overload.busy");
+    let token = api.register("early").text("/session/access_token");
+    for (op, body) in [
+        ("session.verify", json!({ "token": token })),
+        ("session.verify_batch", json!({ "tokens": [token] })),
+    ] {
+        let refused = full.call(op, As::Server, &body).refused("overload.busy");
+        assert_eq!(
+            refused.status, 503,
+            "no verdict, and no reason to log in: {}",
+            refused.body
+        );
+    }
     full.call("platform.livez", As::Nobody, &Value::Null).ok();
 }
 

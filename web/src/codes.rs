@@ -1,6 +1,7 @@
 //! Error codes of the transport, beside the domain's own, and the one place where a code becomes a status.
 
 use http::StatusCode;
+pub use seawall_domain::codes::OVERLOAD_DEADLINE;
 use seawall_domain::{Code, Kind};
 
 macro_rules! codes {
@@ -26,7 +27,6 @@ codes! {
     HOST_UNKNOWN = NotFound 421 "host.unknown", "This listener does not serve the host named by the request.";
     HEADER_TOO_LARGE = TooLarge 431 "request.header_too_large", "The header is larger than 16384 bytes or has more than 100 fields.";
     CONNECTION_LIMIT = Unavailable 503 "connection.limit", "Too many connections; close idle ones and try again after Retry-After.";
-    OVERLOAD_DEADLINE = Unavailable 503 "overload.deadline", "The time the caller would wait had passed before work began; nothing was done. Try again after Retry-After.";
     LIMIT_SERVER_KEY = Limited 429 "limit.server_key", "This server key has used up its token checks of this second; check in batches, or ask for a larger quota.";
     PEER_FORBIDDEN = Forbidden 403 "peer.forbidden", "This listener speaks plain HTTP and answers its trusted peers only; use the TLS listener.";
 }

@@ -18,6 +18,7 @@ use crate::admission::waiting::Entrant;
 use crate::admission::{Class, Knock, Permit, Shed, Tenant, hints};
 use crate::app::{Facts, Inner};
 use crate::body::{self, Refusal};
+use crate::departure::{self, Work};
 use crate::exchange::{Answer, Charge, Exchange, Withheld};
 use crate::limits::{BODY_MAX_BYTES, USER_AGENT_MAX_BYTES};
 use crate::problem::{self, Advice, Challenge};
@@ -133,8 +134,12 @@ where
     B: Body<Data = Bytes>,
 {
     let deadline = permit.deadline_ms.map(|of_class_ms| {
-        let asked_ms = hints::deadline_ms(&parts.headers, &app.metrics.admission).unwrap_or(of_class_ms);
-        facts.started + Duration::from_millis(asked_ms.min(app.limits.total_ms))
+        let said_ms = hints::deadline_ms(&parts.headers, &app.metrics.admission);
+        let ms = said_ms.unwrap_or(of_class_ms).min(app.limits.total_ms);
+        Deadline {
+            at: facts.started + Duration::from_millis(ms),
+            is_said: said_ms.is_some(),
+        }
     });
     let response = match through_gates(app, route, facts, &permit, deadline, parts, body).await {
         Ok(answer) => dressed(answer),
@@ -145,10 +150,26 @@ where
         Err(Stopped::Late(shed)) => shed_answer(app, route, facts, shed, &Advice::default(), false),
     };
     let is_ours = response.status().is_server_error();
-    if !is_ours && deadline.is_none_or(|deadline| Instant::now() <= deadline) {
+    if !is_ours && deadline.is_none_or(|deadline| Instant::now() <= deadline.at) {
         app.metrics.admission.class(route.class).in_time.inc();
     }
     response
+}
+
+/// Until when a caller waits.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    /// The caller said so; else its class is taken to.
+    is_said: bool,
+}
+
+impl Deadline {
+    /// On the boot-time clock, which now reads `boot_ms`.
+    fn boot_ms(self, now: Instant, boot_ms: u64) -> u64 {
+        let left = self.at.saturating_duration_since(now);
+        boot_ms.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+    }
 }
 
 /// Why a request that was let in has no answer of its handler.
@@ -204,7 +225,7 @@ async fn through_gates<B>(
     route: &'static Route,
     facts: &Facts,
     permit: &Permit<'_>,
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     mut parts: Parts,
     body: B,
 ) -> Result<Answer, Stopped>
@@ -221,7 +242,7 @@ where
     )
     .await?;
     let now = Instant::now();
-    if deadline.is_some_and(|deadline| now > deadline)
+    if deadline.is_some_and(|deadline| now > deadline.at)
         && let Some(shed) = app.admission.too_late(route.class)
     {
         return Err(Stopped::Late(shed));
@@ -243,7 +264,12 @@ where
         address: facts.client,
         user_agent: user_agent(&parts.headers),
         idempotency: idempotency(route, &parts, &body)?,
+        // What a class is taken to wait is a guess, good enough to refuse at the door. Below it only what was said counts.
+        deadline_boot_ms: deadline
+            .filter(|deadline| deadline.is_said)
+            .map(|deadline| deadline.boot_ms(now, app.clock.boot_ms())),
     };
+    departure::let_show(route).await;
     let path_params = path_params(route, &mut parts).await;
     let exchange = Exchange {
         app: Arc::clone(app),
@@ -254,7 +280,7 @@ where
         uri: parts.uri,
         path_params,
         body,
-        deadline,
+        deadline: deadline.map(|deadline| deadline.at),
         charge: Charge {
             place: permit.place,
             quota: permit.quota,
@@ -272,7 +298,8 @@ fn micros(duration: Duration) -> u64 {
 async fn run(app: &Inner, route: &Route, facts: &Facts, exchange: Exchange) -> Result<Answer, Error> {
     let deadline = facts.started + Duration::from_millis(app.limits.total_ms);
     // Nothing of the exchange is looked at again after a panic, so that a broken invariant cannot be observed.
-    let handled = AssertUnwindSafe((route.handler)(exchange)).catch_unwind();
+    let work = Work::of(route, (route.handler)(exchange), deadline);
+    let handled = AssertUnwindSafe(work).catch_unwind();
     match tokio::time::timeout_at(deadline.into(), handled).await {
         Ok(Ok(Err(error))) if error.code.kind == seawall_domain::Kind::Internal => {
             tracing::error!(

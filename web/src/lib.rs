@@ -9,6 +9,7 @@ pub mod app;
 pub mod body;
 pub mod codes;
 pub mod cors;
+mod departure;
 mod doubt;
 mod endpoint;
 mod examples;

@@ -8,7 +8,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use record::AuthNote;
+pub(crate) use record::{AuthNote, OpenNote};
 
 /// One record, as shown.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

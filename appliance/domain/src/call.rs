@@ -72,6 +72,9 @@ pub struct Call {
     pub user_agent: Option<String>,
     /// Present when the caller sent an Idempotency-Key.
     pub idempotency: Option<Idempotency>,
+    /// Until when the caller said it waits, on the clock of [`crate::ports::Clock::boot_ms`], in milliseconds; `None` when it
+    /// said nothing. What is then still in a queue is not begun; asked for by players' clients only.
+    pub deadline_boot_ms: Option<u64>,
 }
 
 impl std::fmt::Display for Caller {
@@ -101,7 +104,16 @@ impl Call {
             address,
             user_agent: None,
             idempotency: None,
+            deadline_boot_ms: None,
         }
+    }
+
+    /// Until when work for this call may be begun, in milliseconds of [`crate::ports::Clock::boot_ms`]; `None` for callers
+    /// whose work is done however long it takes: game servers, operators and the platform repeat what was cut by hand, or
+    /// not at all.
+    #[must_use]
+    pub fn begin_by_boot_ms(&self) -> Option<u64> {
+        self.deadline_boot_ms.filter(|_| matches!(self.caller, Caller::Client))
     }
 }
 

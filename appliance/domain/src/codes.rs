@@ -51,6 +51,7 @@ codes! {
     LIMIT_ACCOUNT = Limited "limit.account", "Too many attempts on this account; `limit` names the limit. Try again after Retry-After, or from a device that logged in before.";
     LIMIT_GAME = Limited "limit.game", "Too much came for this game and package; `limit` names the limit. Try again after Retry-After.";
     OVERLOADED = Unavailable "overload.busy", "Too much work is waiting; nothing was done. Try again after Retry-After.";
+    OVERLOAD_DEADLINE = Unavailable "overload.deadline", "The time the caller would wait had passed before work began; nothing was done. Try again after Retry-After.";
     STORE_BUSY = Unavailable "store.busy", "The store did not answer in time; nothing was done. Try again after Retry-After.";
     STORE_FULL = Unavailable "store.full", "The disk is nearly full and this would write; nothing was done. Try again after Retry-After.";
     OUTCOME_UNKNOWN = Unavailable "store.outcome_unknown", "The outcome is unknown; repeat the call with the same Idempotency-Key.";

@@ -33,6 +33,7 @@ pub(crate) struct Checked {
 pub(crate) struct Asker {
     game_id: GameId,
     is_operator: bool,
+    begin_by_boot_ms: Option<u64>,
 }
 
 impl Asker {
@@ -41,13 +42,16 @@ impl Asker {
         Self {
             game_id,
             is_operator: matches!(call.caller, Caller::Operator { .. }),
+            begin_by_boot_ms: call.begin_by_boot_ms(),
         }
     }
 
-    fn asks(self, job: HashJob) -> HashAsk {
+    fn asks(self, job: HashJob, boot_ms: u64) -> HashAsk {
         HashAsk {
             tenant: self.game_id.0,
-            deadline_ms: None,
+            deadline_ms: self
+                .begin_by_boot_ms
+                .map(|begin_by_boot_ms| begin_by_boot_ms.saturating_sub(boot_ms)),
             job,
         }
     }
@@ -96,11 +100,16 @@ impl Platform {
         let (row, typed) = (Arc::clone(row), Zeroizing::new(password.to_owned()));
         let job: HashJob =
             Box::new(move |memory| check(&row.stored, &typed, pepper.as_deref().unwrap_or_default(), memory));
-        match self.inner.hash_pool.run(asker.asks(job)).await? {
+        match self.hashed(asker, job).await? {
             HashOutcome::Matches(matches) => Ok(matches),
             HashOutcome::Unusable(why) => Err(defect(&format!("The stored password cannot be checked: {why}"))),
             HashOutcome::Hashed(_) => Err(defect("A password check answered a hash")),
         }
+    }
+
+    async fn hashed(&self, asker: Asker, job: HashJob) -> Result<HashOutcome, Error> {
+        let ask = asker.asks(job, self.inner.clock.boot_ms());
+        self.inner.hash_pool.run(ask).await
     }
 
     /// Forgets which passwords were verified: until each is checked again, every login needs a hash.
@@ -133,7 +142,7 @@ impl Platform {
             Ok(phc) => HashOutcome::Hashed(phc),
             Err(why) => HashOutcome::Unusable(why.to_owned()),
         });
-        match self.inner.hash_pool.run(asker.asks(job)).await? {
+        match self.hashed(asker, job).await? {
             HashOutcome::Hashed(phc) => Ok(phc),
             _ => Err(defect("The password could not be hashed")),
         }

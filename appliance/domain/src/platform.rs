@@ -10,10 +10,10 @@ use seawall_storage::{KeyRing, ReadError, Secret32, Stamp, Store, Tx, TxError, V
 use zeroize::Zeroizing;
 
 use crate::abuse::{AbuseCounters, AbuseLimits, AbuseOptions, SEED_BYTES};
-use crate::call::Call;
+use crate::call::{Call, Caller};
 use crate::catalogue::Catalogue;
 use crate::challenge::Challenges;
-use crate::codes::{DEFECT, NOT_READY, OUTCOME_UNKNOWN, OVERLOADED, STORE_BUSY, STORE_FULL};
+use crate::codes::{DEFECT, NOT_READY, OUTCOME_UNKNOWN, OVERLOAD_DEADLINE, OVERLOADED, STORE_BUSY, STORE_FULL};
 use crate::credential_cache::{CredentialCache, CredentialCacheOptions};
 use crate::error::Error;
 use crate::ids::UnixMs;
@@ -277,6 +277,23 @@ impl Platform {
             .map_err(Error::from)
     }
 
+    /// As [`Platform::commit`], for what a player's client will ask for again by itself, and what would undo that when it
+    /// came late: not begun once the caller has gone or its deadline has passed.
+    pub(crate) async fn commit_while_awaited<T, F>(&self, call: &Call, op: &'static str, f: F) -> Result<T, Error>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
+        T: Send + 'static,
+    {
+        if call.caller != Caller::Client {
+            return self.commit(call, op, f).await;
+        }
+        self.inner
+            .store
+            .write_while_awaited(self.stamp(call, op), call.begin_by_boot_ms(), f)
+            .await
+            .map_err(Error::from)
+    }
+
     pub(crate) fn stamp(&self, call: &Call, op: &'static str) -> Stamp {
         Stamp {
             op,
@@ -342,6 +359,7 @@ impl From<WriteError<Error>> for Error {
             WriteError::Refused(error) => error,
             WriteError::Busy => OVERLOADED.error().retry_after_ms(BUSY_RETRY_MS),
             WriteError::DiskFull => STORE_FULL.error().retry_after_ms(FULL_RETRY_MS),
+            WriteError::Late => OVERLOAD_DEADLINE.error().retry_after_ms(BUSY_RETRY_MS),
             WriteError::Closed => busy("The store is shutting down"),
             WriteError::Unknown => OUTCOME_UNKNOWN.error().retry_after_ms(BUSY_RETRY_MS),
             WriteError::Panicked => defect("The operation panicked and left nothing"),

@@ -8,10 +8,12 @@ use crate::error::Error;
 use crate::ids::UnixMs;
 pub use crate::password::HashMemory;
 
-/// Wall clock.
+/// The wall clock, and one that only goes forward.
 pub trait Clock: Send + Sync + 'static {
     /// Now. May step backwards; the store never lets that reach a record.
     fn now_at(&self) -> UnixMs;
+    /// Milliseconds since boot, sleep included; never steps. Deadlines are counted on it.
+    fn boot_ms(&self) -> u64;
 }
 
 /// Unpredictable bytes.
@@ -48,8 +50,9 @@ pub enum HashOutcome {
 
 /// A few threads of their own for password hashes, behind a bounded queue with a deadline.
 pub trait HashPool: Send + Sync + 'static {
-    /// Runs the job; [`crate::codes::OVERLOADED`] with a time to come back at when it would have to wait for too long, had
-    /// to make room for a newer one, or its deadline passed before it began.
+    /// Runs the job; [`crate::codes::OVERLOADED`] with a time to come back at when it would have to wait for too long or had
+    /// to make room for a newer one, [`crate::codes::OVERLOAD_DEADLINE`] when it cannot be done by its `deadline_ms`. A job
+    /// whose future was dropped before its turn is not run.
     fn run(&self, ask: HashAsk) -> Pin<Box<dyn Future<Output = Result<HashOutcome, Error>> + Send>>;
     /// True while a re-hash may be done inside a login without making others wait.
     fn is_idle(&self) -> bool;

@@ -6,6 +6,8 @@ use crate::ids::{AccountId, GameId, PlayerId, SessionId, UnixMs};
 
 pub(crate) mod create;
 pub(crate) mod entry;
+#[cfg(test)]
+mod left;
 mod list;
 mod logout;
 pub(crate) mod open;

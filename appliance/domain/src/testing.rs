@@ -22,8 +22,10 @@ use crate::tables::TABLES;
 use crate::{AbuseOptions, CredentialCacheOptions, Mirrors, Platform, PlatformOptions};
 
 mod calls;
+mod hold;
 
 pub use calls::{client, credential, keyed, operator, package};
+pub use hold::{HeldPool, HeldStore};
 
 /// Where every world's clock begins.
 pub const START_AT: UnixMs = 1_700_000_000_000;
@@ -57,6 +59,10 @@ impl TestClock {
 impl Clock for TestClock {
     fn now_at(&self) -> UnixMs {
         self.wall_at.load(Ordering::SeqCst)
+    }
+
+    fn boot_ms(&self) -> u64 {
+        self.boot_ms.load(Ordering::SeqCst)
     }
 }
 

@@ -8,6 +8,8 @@ use crate::proof::Proof;
 
 mod answer;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod tests;
 
 pub use answer::VERIFY_BATCH_MAX;

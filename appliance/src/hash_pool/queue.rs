@@ -47,7 +47,9 @@ pub struct HashCounters {
     pub refused_late: u64,
     /// Refused while waiting: newer jobs took the place.
     pub pushed_out: u64,
-    /// Time spent waiting by jobs that ran, in microseconds.
+    /// Not run when their turn came: nobody waited for the answer any more.
+    pub abandoned: u64,
+    /// Time spent waiting by jobs whose turn came, in microseconds.
     pub waited_us: u64,
     /// Time spent running, in microseconds.
     pub ran_us: u64,
@@ -57,6 +59,8 @@ pub struct HashCounters {
 pub(super) struct Refused<J> {
     pub(super) job: J,
     pub(super) retry_after: Duration,
+    /// It is its caller's own deadline that cannot be met, not the pool's.
+    pub(super) is_callers_deadline: bool,
 }
 
 struct Waiting<J> {
@@ -64,6 +68,8 @@ struct Waiting<J> {
     since: Duration,
     /// Latest moment to begin.
     begin_by: Duration,
+    /// Because the caller leaves then; else because the pool lets nobody wait for longer.
+    is_callers_deadline: bool,
 }
 
 /// The queue of jobs of type `J`.
@@ -106,17 +112,26 @@ impl<J> HashQueue<J> {
         self.look(now, refused);
         let is_crowded = self.is_crowded;
         let wait = self.wait_behind(self.lanes.ahead_of(tenant, is_crowded));
+        let is_callers_deadline = self.ends_before_ours(patience);
         let Some(allowed) = self.allowed_wait(patience).filter(|allowed| wait <= *allowed) else {
             self.counters.refused_full += 1;
             let retry_after = self.retry_after(now);
-            refused.push(Refused { job, retry_after });
+            refused.push(Refused {
+                job,
+                retry_after,
+                is_callers_deadline,
+            });
             return;
         };
         let (is_full, permitted) = (self.lanes.waiting() >= WAITING_MAX, self.permitted_wait());
         let gives_way = |oldest: &Waiting<J>| is_full || is_crowded && now.saturating_sub(oldest.since) > permitted;
         if let Some(oldest) = self.lanes.take_from_longest(gives_way) {
             self.counters.pushed_out += 1;
-            self.refuse(now, oldest, refused);
+            let crowded_out = Waiting {
+                is_callers_deadline: false,
+                ..oldest
+            };
+            self.refuse(now, crowded_out, refused);
         }
         let begin_by = now.saturating_add(allowed);
         self.lanes.push(
@@ -125,6 +140,7 @@ impl<J> HashQueue<J> {
                 job,
                 since: now,
                 begin_by,
+                is_callers_deadline,
             },
         );
     }
@@ -144,6 +160,12 @@ impl<J> HashQueue<J> {
             return Some(next.job);
         }
         None
+    }
+
+    /// The job that was just taken is not run after all: its caller has gone.
+    pub(super) fn give_up(&mut self) {
+        self.running = self.running.saturating_sub(1);
+        self.counters.abandoned += 1;
     }
 
     /// A job that was taken has ended.
@@ -205,6 +227,11 @@ impl<J> HashQueue<J> {
         })
     }
 
+    /// Whether a caller who stays for `patience` leaves before the pool's own deadline.
+    fn ends_before_ours(&self, patience: Option<Duration>) -> bool {
+        patience.is_some_and(|patience| patience < self.rules.deadline.saturating_add(self.cost))
+    }
+
     fn permitted_wait(&self) -> Duration {
         let QueueRules {
             deadline,
@@ -242,6 +269,7 @@ impl<J> HashQueue<J> {
         refused.push(Refused {
             job: waiting.job,
             retry_after,
+            is_callers_deadline: waiting.is_callers_deadline,
         });
     }
 

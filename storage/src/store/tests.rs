@@ -370,14 +370,7 @@ fn the_last_handle_shuts_down_even_from_inside_a_write() {
 #[test]
 fn a_full_queue_says_busy_and_changes_nothing() {
     let store = memory();
-    let (release, blocked) = mpsc::channel::<()>();
-    let (started, running) = mpsc::channel();
-    let first = store.write(stamp(0), move |tx| {
-        started.send(()).unwrap();
-        let _ = blocked.recv();
-        tx.put(&SHIPS, &0, &ship(1, "first"))
-    });
-    running.recv_timeout(Duration::from_secs(30)).unwrap();
+    let (release, first) = holding(&store);
     let queued: Vec<_> = (0..QUEUE_MAX_TX as u64)
         .map(|id| put(&store, id, ship(1, "queued")))
         .collect();
@@ -387,6 +380,69 @@ fn a_full_queue_says_busy_and_changes_nothing() {
     assert_eq!(first.wait(), Ok(()));
     assert!(queued.into_iter().all(|commit| commit.wait() == Ok(())));
     assert_eq!(store.get(&SHIPS, &(1 << 40)).wait().unwrap(), None);
+}
+
+/// A write that holds the sequencer until the returned sender is dropped; it has begun when this returns.
+fn holding(store: &Store) -> (mpsc::Sender<()>, Commit<(), TxError>) {
+    let (release, blocked) = mpsc::channel::<()>();
+    let (started, running) = mpsc::channel();
+    let holding = store.write(stamp(0), move |tx| {
+        started.send(()).unwrap();
+        let _ = blocked.recv();
+        tx.put(&SHIPS, &0, &ship(1, "holding"))
+    });
+    running.recv_timeout(Duration::from_secs(30)).unwrap();
+    (release, holding)
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_is_not_begun() {
+    static BOOT_MS: AtomicU64 = AtomicU64::new(1_000);
+    let mut options = options();
+    options.boot_ms = Arc::new(|| BOOT_MS.load(Ordering::SeqCst));
+    let store = Store::open_memory(options).unwrap();
+    let (release, holding) = holding(&store);
+    let awaited = |id: u64, until_boot_ms: Option<u64>| {
+        store.write_while_awaited(stamp(id), until_boot_ms, move |tx| {
+            tx.put(&SHIPS, &id, &ship(2, "awaited"))
+        })
+    };
+    let (late, exact, unlimited) = (awaited(1, Some(1_499)), awaited(2, Some(1_500)), awaited(3, None));
+    drop(awaited(4, None));
+    drop(awaited(5, Some(9_999)));
+    drop(put(&store, 6, ship(2, "in any case")));
+    BOOT_MS.store(1_500, Ordering::SeqCst);
+    drop(release);
+    assert_eq!(late.wait(), Err(WriteError::Late));
+    assert_eq!(
+        (exact.wait(), unlimited.wait(), holding.wait()),
+        (Ok(()), Ok(()), Ok(()))
+    );
+    put(&store, 7, ship(3, "after")).wait().unwrap();
+    assert_eq!(in_harbour(&store, 2), [2, 3, 6]);
+    let stats = store.stats();
+    assert_eq!(
+        (stats.late, stats.abandoned, stats.refused, stats.transactions),
+        (1, 2, 0, 5)
+    );
+}
+
+#[test]
+fn a_write_that_has_begun_is_committed_although_its_caller_goes() {
+    let store = memory();
+    let (started, running) = mpsc::channel();
+    let (release, blocked) = mpsc::channel::<()>();
+    let begun: Commit<(), TxError> = store.write_while_awaited(stamp(1), None, move |tx| {
+        started.send(()).unwrap();
+        let _ = blocked.recv();
+        tx.put(&SHIPS, &1, &ship(2, "begun"))
+    });
+    running.recv_timeout(Duration::from_secs(30)).unwrap();
+    drop(begun);
+    drop(release);
+    put(&store, 2, ship(3, "after")).wait().unwrap();
+    assert_eq!(in_harbour(&store, 2), [1]);
+    assert_eq!(store.stats().abandoned, 0);
 }
 
 #[test]

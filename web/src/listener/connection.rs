@@ -164,7 +164,9 @@ fn h1_builder() -> http1::Builder {
         .timer(TokioTimer::new())
         .header_read_timeout(None)
         .max_header_size(URI_MAX_BYTES + HEADER_MAX_BYTES);
-    builder.half_close(true).max_buf_size(128 << 10);
+    // The end of the client's bytes is the end of its waiting: who has closed the connection and who closed only its own
+    // half look alike, and a login must not be done for one who has tried again elsewhere since.
+    builder.half_close(false).max_buf_size(128 << 10);
     builder
 }
 

@@ -25,6 +25,10 @@ impl Clock for FixedClock {
     fn now_at(&self) -> UnixMs {
         self.0
     }
+
+    fn boot_ms(&self) -> u64 {
+        self.0
+    }
 }
 
 /// The application over a platform of its own, on the memory engine; its host is troubled.
@@ -51,7 +55,15 @@ impl World {
     }
 
     pub(crate) fn on(address: Address, limits: Limits, change: impl FnOnce(&mut ListenerConfig)) -> Self {
-        let app = app(limits);
+        Self::of(app(limits), address, change)
+    }
+
+    /// One whose platform the test reaches.
+    pub(crate) fn over(domain: &DomainWorld, limits: Limits) -> Self {
+        Self::of(app_over(domain, limits), "127.0.0.1:0".parse().unwrap(), |_| {})
+    }
+
+    fn of(app: App, address: Address, change: impl FnOnce(&mut ListenerConfig)) -> Self {
         let mut config = ListenerConfig::new("test", address, &[Surface::Sdk, Surface::Server, Surface::Ops]);
         change(&mut config);
         let listener = Listener::bind(config).unwrap();

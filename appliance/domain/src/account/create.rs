@@ -149,7 +149,7 @@ impl Platform {
             return Err(GUEST_DISABLED.error());
         }
         let (entry, platform) = (entry.clone(), self.clone());
-        self.commit(call, op, move |tx| {
+        self.commit_while_awaited(call, op, move |tx| {
             if let Some(row) = recall_in(tx, remembered)? {
                 return Ok(Done::Effect(Box::new(row)));
             }

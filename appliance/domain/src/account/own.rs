@@ -129,7 +129,7 @@ impl Platform {
             return Err(error);
         };
         let phc = self.hash_password(asker, new).await?;
-        self.commit(call, "account.change_password", move |tx| {
+        self.commit_while_awaited(call, "account.change_password", move |tx| {
             change_password_in(tx, &claims, checked.version, &phc, remembered)
         })
         .await

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::ClientInfo;
 use crate::call::{Call, LearntFrom};
+use crate::codes::OUTCOME_UNKNOWN;
 use crate::error::{Error, Kind};
 use crate::ids::{AccountId, GameId, PackageId, PlayerId, UnixMs};
 use crate::platform::Platform;
@@ -126,6 +127,41 @@ impl Stored {
     }
 }
 
+/// The note of a login while its outcome is not known. Dropped before, because the caller left, it says that much: the
+/// login may have begun and have ended another session, and the log must tell by whom.
+pub(crate) struct OpenNote<'a> {
+    platform: &'a Platform,
+    call: &'a Call,
+    pub(crate) note: AuthNote,
+    is_settled: bool,
+}
+
+impl<'a> OpenNote<'a> {
+    pub(crate) fn new(platform: &'a Platform, call: &'a Call, note: AuthNote) -> Self {
+        Self {
+            platform,
+            call,
+            note,
+            is_settled: false,
+        }
+    }
+
+    /// The outcome is known and noted by who knows it.
+    pub(crate) fn settle(mut self) -> AuthNote {
+        self.is_settled = true;
+        std::mem::take(&mut self.note)
+    }
+}
+
+impl Drop for OpenNote<'_> {
+    fn drop(&mut self) {
+        if !self.is_settled && self.note.account.is_some() {
+            self.platform
+                .auth_note_queued(self.call, &self.note, Some(&OUTCOME_UNKNOWN.error()));
+        }
+    }
+}
+
 impl Platform {
     /// Notes what a player's call came to, without waiting. Calls that failed for our own trouble leave no record:
     /// they said nothing about anybody, and come by the thousand when they come.
@@ -133,6 +169,10 @@ impl Platform {
         if error.is_some_and(|error| matches!(error.code.kind, Kind::Unavailable | Kind::Limited)) {
             return;
         }
+        self.auth_note_queued(call, note, error);
+    }
+
+    fn auth_note_queued(&self, call: &Call, note: &AuthNote, error: Option<&Error>) {
         let stored = self.stored(call, note, error);
         let queued = stored
             .encode()

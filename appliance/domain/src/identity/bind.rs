@@ -73,7 +73,7 @@ impl Platform {
             return Err(IDENTITY_EXISTS.error());
         }
         let phc = self.hash_password(Asker::of(call, claims.game_id), password).await?;
-        self.commit(call, "identity.bind", move |tx| {
+        self.commit_while_awaited(call, "identity.bind", move |tx| {
             bind_in(tx, account_id, &key, &name, &phc, remembered)
         })
         .await?;

@@ -211,6 +211,7 @@ fn failures_of_the_store_tell_the_caller_how_to_behave() {
     for (error, code) in [
         (Error::from(WriteError::<Error>::Busy), OVERLOADED),
         (Error::from(WriteError::<Error>::DiskFull), STORE_FULL),
+        (Error::from(WriteError::<Error>::Late), OVERLOAD_DEADLINE),
         (Error::from(WriteError::<Error>::Closed), STORE_BUSY),
         (Error::from(WriteError::<Error>::Unknown), OUTCOME_UNKNOWN),
         (Error::from(WriteError::<Error>::Panicked), DEFECT),

@@ -5,7 +5,7 @@ use seawall_storage::Tx;
 use super::entry::Entry;
 use super::open::{Opened, open_session};
 use crate::account::create::New;
-use crate::auth_log::AuthNote;
+use crate::auth_log::{AuthNote, OpenNote};
 use crate::call::Call;
 use crate::codes::{ACCOUNT_DELETED, CREDENTIAL_INVALID, STORE_BUSY};
 use crate::credential::{Asker, Checked, put_rehashed};
@@ -37,9 +37,10 @@ impl Platform {
     /// `request.field_invalid`, `game.*`, `package.unknown`, `credential.*`, `guest.disabled`, `account.restricted`,
     /// `account.deleted`, `device.limit`, `session.limit`, `limit.*`, `idempotency.mismatch`, or our own trouble.
     pub async fn session_create(&self, call: &Call, command: SessionCreate) -> Result<LoginOutcome, Error> {
-        let mut note = AuthNote::of_client("session.create", command.game_id, &command.client);
-        let result = self.log_in(call, &command, &mut note).await;
-        self.auth_note_outcome(call, &note, &result);
+        let note = AuthNote::of_client("session.create", command.game_id, &command.client);
+        let mut open = OpenNote::new(self, call, note);
+        let result = self.log_in(call, &command, &mut open.note).await;
+        self.auth_note_outcome(call, &open.settle(), &result);
         result
     }
 
@@ -188,7 +189,7 @@ impl Platform {
         let entry = entry.clone();
         let rehashed = checked.as_ref().is_some_and(|checked| checked.renewed.is_some());
         let done = self
-            .commit(call, "session.create", move |tx| {
+            .commit_while_awaited(call, "session.create", move |tx| {
                 if let Some(row) = recall_in(tx, remembered)? {
                     return Ok(Done::Effect(Box::new(row)));
                 }

@@ -2,10 +2,14 @@
 //! on which sessions live.
 
 use proptest::prelude::*;
+use seawall_storage::Span;
 
+use crate::account::AccountRef;
 use crate::codes::{REFRESH_INVALID, REFRESH_REUSED, SESSION_LIMIT};
 use crate::game::{GameChange, SessionPolicy};
 use crate::session::LoggedIn;
+use crate::session::revoke::revoke_account;
+use crate::tables::session::SESSIONS_BY_ACCOUNT;
 use crate::testing::{World, block_on, client, operator};
 use crate::verify::{InvalidReason, Verified};
 
@@ -217,8 +221,106 @@ fn agrees_on_refresh(turns: Vec<Turn>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// What happens to one of a few accounts.
+#[derive(Debug, Clone)]
+enum Deed {
+    LogIn(usize),
+    /// With the token of one of its logins; everywhere or there.
+    LogOut(usize, prop::sample::Index, bool),
+    Refresh(usize, prop::sample::Index),
+    /// A session's row disappears with a lost tail; a refresh builds it again, under its old number.
+    Lose(usize, prop::sample::Index),
+    /// An operator ends all sessions.
+    Revoke(usize),
+    /// All sessions are ended by a transaction that is then dropped.
+    Abort(usize),
+    Sweep,
+    Pass(u64),
+}
+
+const NAMES: [&str; 2] = ["alice", "bob"];
+
+fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+    let who = || 0..NAMES.len();
+    let which = any::<prop::sample::Index>;
+    let deed = prop_oneof![
+        6 => who().prop_map(Deed::LogIn),
+        2 => (who(), which(), any::<bool>()).prop_map(|(who, which, all)| Deed::LogOut(who, which, all)),
+        2 => (who(), which()).prop_map(|(who, which)| Deed::Refresh(who, which)),
+        2 => (who(), which()).prop_map(|(who, which)| Deed::Lose(who, which)),
+        1 => who().prop_map(Deed::Revoke),
+        2 => who().prop_map(Deed::Abort),
+        1 => Just(Deed::Sweep),
+        1 => (0u64..40 * 86_400_000).prop_map(Deed::Pass),
+    ];
+    proptest::collection::vec(deed, 1..40)
+}
+
+fn every_open_session_is_seen(policy: SessionPolicy, deeds: Vec<Deed>) -> Result<(), TestCaseError> {
+    let world = world(policy);
+    let mut logins = NAMES.map(|name| vec![world.register(name).unwrap()]);
+    let platform = &world.platform;
+    for deed in deeds {
+        match deed {
+            // Some of these are refused, as they should be: what matters is what the next login sees.
+            Deed::LogIn(who) => logins[who].extend(world.log_in(NAMES[who])),
+            Deed::LogOut(who, which, everywhere) => {
+                let token = &which.get(&logins[who]).session.access_token;
+                drop(block_on(platform.session_logout(&client(), token, everywhere)));
+            }
+            Deed::Refresh(who, which) => {
+                let token = &which.get(&logins[who]).session.refresh_token;
+                drop(block_on(platform.session_refresh(&client(), token)));
+            }
+            Deed::Lose(who, which) => drop(lose_tail(&world, which.get(&logins[who]), None)),
+            Deed::Revoke(who) => {
+                let account = AccountRef::Account(logins[who][0].account_id);
+                block_on(platform.account_logout(&operator(), account)).unwrap();
+            }
+            Deed::Abort(who) => {
+                let account = logins[who][0].account_id;
+                let aborted = block_on(platform.commit(&operator(), "test.abort", move |tx| {
+                    revoke_account(tx, account, None)?;
+                    tx.index(&SESSIONS_BY_ACCOUNT, &Span::prefix(&account), 1_000)?;
+                    Err::<(), _>(SESSION_LIMIT.error())
+                }));
+                prop_assert!(aborted.is_err());
+            }
+            Deed::Sweep => drop(block_on(platform.sweep(&operator())).unwrap()),
+            Deed::Pass(ms) => world.clock.advance(ms),
+        }
+        for login in logins.iter().map(|logins| &logins[0]) {
+            let span = Span::prefix(&(login.account_id, world.game_id));
+            let looked = span.clone();
+            let (seen, mut backward) = block_on(platform.commit(&operator(), "test.look", move |tx| {
+                Ok((
+                    tx.index(&SESSIONS_BY_ACCOUNT, &looked, 1_000)?,
+                    tx.index(&SESSIONS_BY_ACCOUNT, &looked.clone().backward(), 1_000)?,
+                ))
+            }))
+            .unwrap();
+            backward.reverse();
+            let durable = world
+                .store
+                .read(|view| view.index(&SESSIONS_BY_ACCOUNT, &span, 1_000))
+                .unwrap();
+            prop_assert_eq!(&seen, &durable.rows, "a login does not see what the index holds");
+            prop_assert_eq!(seen, backward);
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_login_sees_every_open_session_whatever_happened_before(
+        policy in prop::sample::select(vec![SessionPolicy::Replace, SessionPolicy::Refuse, SessionPolicy::Both]),
+        deeds in deeds(),
+    ) {
+        every_open_session_is_seen(policy, deeds)?;
+    }
 
     #[test]
     fn replace_agrees_with_its_model(moves in moves()) {

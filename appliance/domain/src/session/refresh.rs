@@ -75,7 +75,7 @@ impl Platform {
             }
         };
         match self
-            .commit(call, "session.refresh", move |tx| refresh_in(tx, &attempt))
+            .commit_while_awaited(call, "session.refresh", move |tx| refresh_in(tx, &attempt))
             .await?
         {
             Outcome::Pair(pair, server_time_at) => Ok(Refreshed {

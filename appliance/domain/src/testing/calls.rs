@@ -48,6 +48,7 @@ pub fn client() -> Call {
         address,
         user_agent: None,
         idempotency: None,
+        deadline_boot_ms: None,
     }
 }
 

@@ -184,6 +184,11 @@ fn allowed_games(call: &Call) -> Option<&[GameId]> {
 }
 
 fn unknown(settings: Option<&GameSettings>) -> Verified {
+    // A build that is wrong on purpose, so that the suite of faults can prove that it would notice.
+    #[cfg(test)]
+    if let Some(verdict) = super::faults::wrong_verdict() {
+        return verdict;
+    }
     Verified::Unknown {
         code: NOT_READY.name,
         retry_after_ms: NOT_READY_RETRY_MS,

@@ -3,6 +3,7 @@
 mod deadlines;
 mod drain;
 mod input;
+mod left;
 mod rest;
 mod tls;
 mod trust;
