@@ -176,7 +176,6 @@ pub const HELD_REFUSALS_MAX: Setting = live(
     "对反复请求的连接，同时延后发送的拒绝应答数上限。",
 );
 
-
 /// Admission as set.
 #[must_use]
 pub fn options(settings: &Settings) -> AdmissionOptions {
