@@ -13,7 +13,6 @@ use crate::seawall::Seawall;
 pub const SETTINGS: &[&str] = &[
     "limits.connections_max=200000",
     "limits.connections_per_address=200000",
-    "admission.mode=enforce",
 ];
 /// The peer of a storm: the same server with its admission switched off.
 pub const WITHOUT_ADMISSION: &str = "admission.mode=off";
