@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::service::{ACCOUNTS, Player, REFRESH, Service, post};
-use crate::{Answer, Callers, Next, NoMeter, Plan, Verdict, run};
+use crate::{Answer, Arrival, Callers, Next, NoMeter, Plan, Verdict, run};
 
 /// What an answer is worth to prepared requests.
 pub type Judge = fn(&Answer<'_>) -> Verdict;
@@ -252,10 +252,13 @@ const MAKING_MAX: Duration = Duration::from_secs(60);
 /// # Errors
 /// When one of them was not registered.
 pub fn register(service: &dyn Service, count: usize, mut guests: Guests) -> io::Result<Vec<Player>> {
-    let end = Instant::now() + MAKING_MAX;
+    let mut end = Instant::now() + MAKING_MAX;
     while guests.players.len() < count {
         let missing = count - guests.players.len();
-        let plan = Plan::exactly(service.target(), MAKING_CONNECTIONS.min(missing), missing as u64);
+        let plan = making(service, MAKING_CONNECTIONS.min(missing), missing);
+        if service.pace_per_s().is_some() {
+            end = end.max(Instant::now() + plan.span + MAKING_MAX);
+        }
         let outcome = run(&plan, &mut guests, &mut NoMeter)?;
         // After a storm it may take a moment until everybody is let in again.
         if outcome.failures() > 0 || Instant::now() > end {
@@ -264,6 +267,18 @@ pub fn register(service: &dyn Service, count: usize, mut guests: Guests) -> io::
         }
     }
     Ok(guests.players)
+}
+
+/// So many calls over so many connections, as fast as they are answered or at the service's pace.
+pub(crate) fn making(service: &dyn Service, connections: usize, calls: usize) -> Plan {
+    let Some(pace_per_s) = service.pace_per_s() else {
+        return Plan::exactly(service.target(), connections, calls as u64);
+    };
+    let span = Duration::from_secs_f64(calls as f64 / pace_per_s);
+    Plan {
+        warm_up: Duration::ZERO,
+        ..Plan::open(service.target(), connections, Arrival::Constant(pace_per_s), span)
+    }
 }
 
 /// Registers so many guests on devices that nobody has used yet; their tokens.

@@ -62,6 +62,11 @@ pub trait Service {
     /// Numbers of devices that nobody has used yet, `count` of them: the first.
     fn take_devices(&self, count: u64) -> u64;
 
+    /// Calls a second at most while players are made; `None` for as fast as they are answered.
+    fn pace_per_s(&self) -> Option<f64> {
+        None
+    }
+
     /// What every device and every name that is made up begins with.
     fn mark(&self) -> String {
         "storm".to_owned()

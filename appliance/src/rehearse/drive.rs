@@ -11,7 +11,7 @@ use seawall_load::{Arrival, Life, NoMeter, Plan as Run, run};
 
 use super::knee::IN_TIME_MIN;
 use super::machine::cpu_seconds;
-use super::plan::Plan;
+use super::plan::{Plan, TARGET_CALLS_PER_S_MAX};
 use super::service::Known;
 use super::step::{Offer, Step};
 use super::stop::Stop;
@@ -224,9 +224,14 @@ impl<'a> Driver<'a> {
             ends_when_in: false,
             seed: self.series,
         };
+        let visits_per_s = match run_plan.arrival {
+            Arrival::Poisson { rate, .. } | Arrival::Constant(rate) => rate,
+            Arrival::Closed => 0.0,
+        };
         let visits = Visits {
             checks,
             reconnect_share: self.plan.mix.reconnect_share,
+            further_per_s_max: self.host.is_none().then_some(TARGET_CALLS_PER_S_MAX - visits_per_s),
             stop: std::sync::Arc::clone(&self.stop.flag),
         };
         let mut crowd = Crowd::new(self.service, clients, habits).visiting(visits);

@@ -23,7 +23,7 @@ pub struct Knee {
     pub kept_share: f64,
 }
 
-/// Finds the knee. Steps in which the loader was too late say nothing.
+/// Finds the knee. Steps in which the loader may be to blame say nothing.
 #[must_use]
 pub fn knee(steps: &[Step]) -> Knee {
     let told = || steps.iter().enumerate().filter(|(_, step)| !step.is_void);
@@ -65,7 +65,9 @@ pub fn sentence(steps: &[Step], knee: &Knee, players: usize) -> String {
             whole(step.goodput_units_per_s)
         ),
     };
-    if knee.is_open {
+    if knee.is_open && steps.iter().any(|step| step.is_void) {
+        text.push_str(" Beyond that the loader was too late to tell; its one processor ends before this host does.");
+    } else if knee.is_open {
         text.push_str(" No step was too much; offer more to find the knee.");
     } else {
         text.push_str(&format!(
@@ -205,6 +207,14 @@ pub(super) mod tests {
         let steps = [step(1.0, 1_000.0, 990.0), late, step(3.0, 3_000.0, 2_900.0)];
         let found = knee(&steps);
         assert_eq!((found.place, found.is_open), (Some(2), true));
+        let bound = [
+            step(1.0, 1_000.0, 990.0),
+            Step {
+                is_void: true,
+                ..step(2.0, 2_000.0, 10.0)
+            },
+        ];
+        assert!(sentence(&bound, &knee(&bound), 10).contains("the loader was too late to tell"));
         let void = [Step {
             is_void: true,
             ..step(1.0, 10.0, 10.0)

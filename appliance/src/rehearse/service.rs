@@ -10,6 +10,7 @@ use seawall_load::{Target, TlsClient};
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::plan::TARGET_CALLS_PER_S_MAX;
 use crate::cli::failure::Failure;
 use crate::clock::SystemClock;
 use crate::entropy::OsEntropy;
@@ -36,6 +37,8 @@ pub struct Known {
     pub key_id: String,
     /// Its secret.
     pub secret: Zeroizing<String>,
+    /// Calls a second at most while players are made.
+    pace_per_s: Option<f64>,
     mark: String,
     password: Zeroizing<String>,
     devices: Cell<u64>,
@@ -107,7 +110,10 @@ impl Known {
         };
         let prefix = parsed.path().trim_end_matches('/').to_owned();
         let mark = format!("{MARK}-{}", crate::backup::hex(&OsEntropy.bytes::<4>()));
-        Ok(Self::of(target, host, prefix, mark, game))
+        Ok(Self {
+            pace_per_s: Some(TARGET_CALLS_PER_S_MAX / 2.0),
+            ..Self::of(target, host, prefix, mark, game)
+        })
     }
 
     fn of(target: Target, host: String, prefix: String, mark: String, game: Game) -> Self {
@@ -119,6 +125,7 @@ impl Known {
             package_id: game.package_id,
             key_id: game.key_id,
             secret: game.secret,
+            pace_per_s: None,
             mark,
             password: Zeroizing::new(crate::backup::hex(&OsEntropy.bytes::<16>())),
             devices: Cell::new(0),
@@ -146,6 +153,10 @@ impl Service for Known {
 
     fn take_devices(&self, count: u64) -> u64 {
         self.devices.replace(self.devices.get() + count)
+    }
+
+    fn pace_per_s(&self) -> Option<f64> {
+        self.pace_per_s
     }
 
     fn mark(&self) -> String {

@@ -9,6 +9,7 @@ use seawall_load::storm::counts::Counts;
 use seawall_load::storm::tally::{CALLS, Tally};
 use serde::Serialize;
 
+use super::knee::IN_TIME_MIN;
 use super::watch::Seen;
 
 /// A loader later than this in one call of a hundred has offered something else than it says, in milliseconds.
@@ -64,7 +65,8 @@ pub struct Step {
     pub lost: u64,
     /// Lateness of the loader itself in one call of a hundred, in milliseconds.
     pub loader_late_ms: f64,
-    /// The loader was too late for the step to say anything.
+    /// Too little was in time, and the loader was so late that it may be to blame: the step says nothing. Times count from the intended
+    /// ones, so a late loader only makes a step look worse, and one that was in time all the same is proven.
     pub is_void: bool,
     /// Share of the server's processors that it used.
     pub server_cpu_share: Option<f64>,
@@ -97,6 +99,7 @@ impl Step {
         let not_begun = offer.visits.saturating_sub(tally.begun) as f64;
         let offered_units = tally.begun_units + not_begun * offer.visit_units;
         let in_time = tally.units_in_time();
+        let in_time_share = in_time / offered_units.max(1.0);
         let late_ms = outcome.late_us(0.99) / 1e3;
         let way_in = |quantile: f64| {
             tally
@@ -109,7 +112,7 @@ impl Step {
             offered_visits_per_s: offer.rate,
             offered_units_per_s: offered_units / span_s,
             goodput_units_per_s: in_time / span_s,
-            in_time_share: in_time / offered_units.max(1.0),
+            in_time_share,
             players_per_s: tally.came_in as f64 / span_s,
             way_in_p50_ms: way_in(0.5),
             way_in_p99_ms: way_in(0.99),
@@ -124,7 +127,7 @@ impl Step {
             false_invalids: counts.false_invalids,
             lost: counts.lost,
             loader_late_ms: late_ms,
-            is_void: late_ms > LATE_MAX_MS,
+            is_void: late_ms > LATE_MAX_MS && in_time_share < IN_TIME_MIN,
             server_cpu_share: None,
             admission: None,
             examples: outcome.examples.clone(),

@@ -49,6 +49,8 @@ pub struct Visits {
     pub checks: (u32, u32),
     /// Share of the visits whose second check comes over a new connection, 0 to 1.
     pub reconnect_share: f64,
+    /// Calls a second at most beyond the ones that visits begin with; what comes sooner waits its turn.
+    pub further_per_s_max: Option<f64>,
     /// Ends the run when it is set.
     pub stop: Arc<AtomicBool>,
 }
@@ -58,6 +60,8 @@ struct Visiting {
     tally: Tally,
     /// The visit that has just ended on its slot.
     has_left: bool,
+    /// When the next further call has its turn.
+    turn_at: Option<Instant>,
 }
 
 /// Clients, their habits, and what happened to them. A slot of the load generator is a client.
@@ -94,6 +98,7 @@ impl<'a> Crowd<'a> {
             visits,
             tally: Tally::default(),
             has_left: false,
+            turn_at: None,
         };
         Self {
             visiting: Some(visiting),
@@ -283,6 +288,20 @@ impl<'a> Crowd<'a> {
         habits.beat.mul_f64(0.5 + chance)
     }
 
+    /// How long a further call waits that would be made after `wait`, so that there are no more of them than there may be.
+    fn turn(&mut self, now: Instant, wait: Duration) -> Duration {
+        let Some(visiting) = &mut self.visiting else {
+            return wait;
+        };
+        let Some(per_s) = visiting.visits.further_per_s_max else {
+            return wait;
+        };
+        // Each call takes a place in the line, also one that comes later; a client has one at a time, so the line is no longer than the crowd.
+        let turn = visiting.turn_at.map_or(now, |at| at.max(now));
+        visiting.turn_at = Some(turn + Duration::from_secs_f64(1.0 / per_s.max(1.0)));
+        (now + wait).max(turn) - now
+    }
+
     /// Its visit is over; without visits nobody leaves.
     fn leave(&mut self, slot: usize) {
         if let Some(visiting) = &mut self.visiting {
@@ -297,6 +316,7 @@ impl<'a> Crowd<'a> {
         {
             return Next::Done;
         }
+        let wait = self.turn(now, wait);
         self.clients[slot].since = now + wait;
         if wait.is_zero() { Next::Send } else { Next::Wait(wait) }
     }
@@ -413,4 +433,88 @@ fn tokens(answer: &Answer<'_>) -> Option<Player> {
         refresh_token: answer.field("refresh_token")?.to_owned(),
         guest_secret: answer.field("guest_secret").unwrap_or_default().to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::Target;
+
+    /// Nobody answers here.
+    struct Nowhere;
+
+    impl Service for Nowhere {
+        fn target(&self) -> Target {
+            Target::plain(([127, 0, 0, 1], 1).into())
+        }
+        fn game_id(&self) -> String {
+            "1".into()
+        }
+        fn package_id(&self) -> String {
+            "1".into()
+        }
+        fn signature(&self, _: &str, _: &str) -> io::Result<[(&'static str, String); 4]> {
+            Err(io::Error::other("no key"))
+        }
+        fn take_devices(&self, _: u64) -> u64 {
+            0
+        }
+    }
+
+    fn crowd(further_per_s_max: Option<f64>) -> Crowd<'static> {
+        let habits = Habits {
+            checks: 0,
+            reconnects: false,
+            beat: Duration::ZERO,
+            refresh_every: 0,
+            ends_when_in: false,
+            seed: 1,
+        };
+        let visits = Visits {
+            checks: (0, 0),
+            reconnect_share: 0.0,
+            further_per_s_max,
+            stop: Arc::default(),
+        };
+        let clients = (0..10).map(|number| Client::newcomer(&format!("n-{number}"), Conduct::naive()));
+        Crowd::new(&Nowhere, clients.collect(), habits).visiting(visits)
+    }
+
+    #[test]
+    fn further_calls_wait_their_turn() {
+        let now = Instant::now();
+        let mut paced = crowd(Some(100.0));
+        let waits: Vec<u128> = (0..4).map(|_| paced.turn(now, Duration::ZERO).as_millis()).collect();
+        assert_eq!(waits, [0, 10, 20, 30]);
+        let later = paced.turn(now, Duration::from_secs(1));
+        assert_eq!(later, Duration::from_secs(1), "its own time is later than its turn");
+        assert_eq!(paced.turn(now, Duration::ZERO).as_millis(), 50);
+        assert_eq!(paced.turn(now + Duration::from_secs(5), Duration::ZERO), Duration::ZERO);
+        let mut free = crowd(None);
+        assert!((0..100).all(|_| free.turn(now, Duration::ZERO).is_zero()));
+    }
+
+    #[test]
+    fn a_newcomer_is_somebody_else_each_time() {
+        let mut crowd = crowd(None);
+        let mut devices = Vec::new();
+        for _ in 0..2 {
+            let mut out = Vec::new();
+            crowd.begin(0, &mut out);
+            let text = String::from_utf8_lossy(&out).into_owned();
+            devices.push(
+                text.split("install_id\":\"")
+                    .nth(1)
+                    .unwrap_or_default()
+                    .split('"')
+                    .next()
+                    .map(str::to_owned),
+            );
+        }
+        assert_eq!(devices, [Some("n-0-1".to_owned()), Some("n-0-2".to_owned())]);
+        let (_, counts, tally) = crowd.end();
+        assert_eq!((tally.begun, tally.of(Call::Register).sent, counts.lost), (2, 2, 0));
+    }
 }

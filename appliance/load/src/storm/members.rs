@@ -5,9 +5,9 @@ use std::io;
 use serde_json::{Value, json};
 
 use super::client::{Client, Conduct};
-use crate::calls::{Prepared, fresh_guests, is_201};
+use crate::calls::{Prepared, fresh_guests, is_201, making};
 use crate::service::{ACCOUNTS, Player, Service, credential_body};
-use crate::{NoMeter, Plan, run};
+use crate::{NoMeter, run};
 
 /// Password accounts that register at once: within the deadline of the hash pool.
 const HASHES_AT_ONCE: usize = 8;
@@ -80,7 +80,7 @@ pub fn with_passwords(seawall: &dyn Service, count: usize) -> Result<Vec<Value>,
     if requests.is_empty() {
         return Ok(credentials);
     }
-    let plan = Plan::exactly(seawall.target(), HASHES_AT_ONCE, count as u64);
+    let plan = making(seawall, HASHES_AT_ONCE, count);
     let outcome = run(&plan, &mut Prepared::new(&requests, is_201), &mut NoMeter)?;
     if outcome.ok != count as u64 {
         let why = format!("accounts were not registered: {:?}", outcome.examples);
