@@ -10,10 +10,7 @@ use crate::report::Row;
 use crate::seawall::Seawall;
 
 /// Settings of a host that so many clients of one address may come to.
-pub const SETTINGS: &[&str] = &[
-    "limits.connections_max=200000",
-    "limits.connections_per_address=200000",
-];
+pub const SETTINGS: &[&str] = &["limits.connections_max=200000", "limits.connections_per_address=200000"];
 /// The peer of a storm: the same server with its admission switched off.
 pub const WITHOUT_ADMISSION: &str = "admission.mode=off";
 /// Loopback addresses the loader calls from.
