@@ -20,8 +20,8 @@ fn ends_with_caller(route: &Route) -> bool {
     only_reads || matches!(route.op, "session.create" | "account.create" | "session.refresh")
 }
 
-/// Lets the end of the connection show, when it arrived right behind a login or registration: a crowded server reads
-/// both at once, long after the client has tried again.
+/// Gives the end of the connection a chance to show that arrived right behind a login or registration: a crowded server
+/// reads both at once, long after the client has tried again. It does not always show (decisions/0812).
 pub(crate) async fn let_show(route: &Route) {
     if matches!(route.class, Class::Login | Class::Register) {
         tokio::task::yield_now().await;
@@ -77,9 +77,23 @@ impl Drop for Work {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::Waker;
+
     use super::*;
     use crate::origin::Surface;
-    use crate::routes::ROUTES;
+    use crate::routes::{ROUTES, find};
+
+    #[test]
+    fn logins_and_registrations_give_way_once_and_nothing_else_does() {
+        let polls = |op: &str| {
+            let mut showing = pin!(let_show(find(op).unwrap()));
+            let mut cx = Context::from_waker(Waker::noop());
+            (1..9).find(|_| showing.as_mut().poll(&mut cx).is_ready())
+        };
+        assert_eq!((polls("session.create"), polls("account.create")), (Some(2), Some(2)));
+        assert_eq!((polls("session.verify"), polls("session.refresh")), (Some(1), Some(1)));
+    }
 
     #[test]
     fn only_what_reads_and_what_players_repeat_ends_with_its_caller() {

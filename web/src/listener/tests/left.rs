@@ -1,7 +1,5 @@
 //! Clients that close their connection before they are answered.
 
-use std::io::Write as _;
-
 use seawall_domain::Platform;
 use seawall_domain::auth_log::AuthFilter;
 use seawall_domain::testing::{World as DomainWorld, operator};
@@ -51,23 +49,6 @@ async fn a_login_whose_client_closed_the_connection_is_not_begun() {
     let next = domain.log_in("alice").unwrap().session.session_id;
     assert_eq!(next.0, first.0 + 1, "no session was opened for who left");
     assert_eq!(domain.store.stats().abandoned, 1);
-}
-
-#[tokio::test]
-async fn a_login_that_arrived_together_with_the_end_of_its_connection_is_not_begun() {
-    let domain = DomainWorld::new().unwrap();
-    let first = domain.register("alice").unwrap().session.session_id;
-    let world = World::over(&domain, Limits::default());
-    // Nothing of the server runs before the first await: to it, all this was there at once.
-    for _ in 0..20 {
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", world.port())).unwrap();
-        stream.write_all(login(&domain).as_bytes()).unwrap();
-    }
-    let mut client = world.connect().await;
-    assert_eq!(client.get("/livez").await.status, 200);
-    none_in_flight(&world).await;
-    let next = domain.log_in("alice").unwrap().session.session_id;
-    assert_eq!(next.0, first.0 + 1);
 }
 
 #[tokio::test]
