@@ -308,10 +308,8 @@ impl<'a> Engine<'a> {
             .front()
             .is_some_and(|at| now.saturating_duration_since(*at) > waits_max)
         {
-            let at = self.due.pop_front();
-            if at.is_some_and(|at| at >= self.measure_from) {
-                self.outcome.given_up += 1;
-            }
+            let is_counted = self.due.pop_front().is_some_and(|at| at >= self.measure_from);
+            self.outcome.given_up += u64::from(is_counted);
         }
     }
 

@@ -17,6 +17,7 @@ mod pulse;
 mod refusal;
 pub mod server;
 mod starting;
+mod stay;
 pub mod tickets;
 pub mod tls;
 mod transport;

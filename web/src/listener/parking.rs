@@ -20,8 +20,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::accept::{Admitted, resume};
 use super::drain::{DrainSignal, DrainState};
+use super::stay::{Admitted, resume};
 use super::transport::ParkedStream;
 
 /// Between two looks for connections whose time is over; their deadlines are kept as exactly as this.
