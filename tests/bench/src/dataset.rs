@@ -48,8 +48,6 @@ pub struct Facts {
     pub accounts: u64,
     /// Open sessions.
     pub sessions: u64,
-    /// Bytes on disk with the accounts alone, after compaction.
-    pub account_bytes: u64,
     /// Bytes on disk with the sessions.
     pub all_bytes: u64,
 }
@@ -115,7 +113,6 @@ fn make(bench: &Bench, dir: &Path, accounts: u64, base: Option<&Dataset>) -> Res
         );
     }
     settle(&data)?;
-    let account_bytes = disk_bytes(&data).saturating_sub(before.all_bytes) + before.account_bytes;
     let place = seawall.place()?;
     seawall.stop()?;
     let players = sessions::Players {
@@ -130,7 +127,6 @@ fn make(bench: &Bench, dir: &Path, accounts: u64, base: Option<&Dataset>) -> Res
     Ok(Facts {
         accounts,
         sessions,
-        account_bytes,
         all_bytes: disk_bytes(&data),
     })
 }
