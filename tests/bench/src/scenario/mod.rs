@@ -13,6 +13,7 @@ mod login_warm;
 mod refresh;
 mod restart;
 mod segment_log;
+mod storm_beside;
 mod storm_metastable;
 mod storm_mix;
 mod storm_noisy;
@@ -59,6 +60,7 @@ pub const SCENARIOS: &[Scenario] = &[
     storm_update_day::SCENARIO,
     storm_metastable::SCENARIO,
     storm_noisy::SCENARIO,
+    storm_beside::SCENARIO,
     drain::SCENARIO,
     segment_log::SCENARIO,
     import::SCENARIO,
