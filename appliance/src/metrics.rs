@@ -404,6 +404,19 @@ pub struct ProcessFigures {
 }
 
 impl ProcessFigures {
+    /// Resident memory alone, in bytes; 0 when it cannot be read. A hundredth of what all of them cost, which grows with the
+    /// open connections.
+    #[must_use]
+    pub fn resident_bytes_now() -> u64 {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        let pages = statm
+            .split_whitespace()
+            .nth(1)
+            .and_then(|pages| pages.parse::<u64>().ok());
+        let page_bytes = rustix::param::page_size() as u64;
+        pages.unwrap_or(0).saturating_mul(page_bytes)
+    }
+
     /// Reads `/proc/self`; what cannot be read is 0.
     #[must_use]
     pub fn read() -> Self {

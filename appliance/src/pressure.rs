@@ -1,6 +1,6 @@
 //! How hard the process is pressed, in three figures of the last moments: how late the network runtime is, how long
 //! writes wait for the sequencer, and how long password hashes wait for a thread. Asking costs a lock each, so it may be
-//! done with every request; the store's figures are dear to read and are looked at in between.
+//! done with every request; the store's figures are looked at in between.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,17 +79,17 @@ impl Pressure {
         }
     }
 
-    /// Reads the store's figures; for a task that does so every [`LOOK_EVERY`], off the network threads.
+    /// Reads the store's figures and the memory; for a task that does so every [`LOOK_EVERY`]. A few microseconds, whatever
+    /// the store and the connections.
     pub fn look(&self) {
-        let stats = self.store.stats();
-        let waits = &stats.queue_wait_us;
+        let waits = self.store.queue_waits();
         self.commits.lock().look(
             Instant::now(),
             millis(self.begun.elapsed()),
-            (waits.sum, waits.count()),
-            stats.queue_length,
+            (waits.sum_us, waits.count),
+            waits.waiting,
         );
-        let resident_bytes = ProcessFigures::read().resident_bytes;
+        let resident_bytes = ProcessFigures::resident_bytes_now();
         let is_tight = resident_bytes > self.planned_bytes.saturating_mul(MEMORY_TIGHT_TIMES);
         self.memory_is_tight.store(is_tight, Ordering::Relaxed);
     }

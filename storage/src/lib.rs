@@ -79,7 +79,7 @@ pub use segment::{
 };
 pub use span::{EngineRange, Span};
 pub use stamp::{BootClock, Stamp};
-pub use stats::{Stats, TableStats};
+pub use stats::{QueueWaits, Stats, TableStats};
 pub use store::{Lookup, Store};
 pub use table::{CheckFn, Class, Index, IndexDef, IndexFn, Preset, Retention, Table, TableDef, table};
 pub use tx::Tx;

@@ -10,6 +10,17 @@ use crate::store::Store;
 /// Rows of a table that are counted for statistics; larger tables are estimated.
 const COUNTED_MAX_ROWS: u64 = 10_000;
 
+/// Waits of writes for the sequencer since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueWaits {
+    /// All together, in microseconds.
+    pub sum_us: u64,
+    /// Writes that waited.
+    pub count: u64,
+    /// Writes waiting now.
+    pub waiting: usize,
+}
+
 /// Cheap figures, safe to read every second.
 #[derive(Debug, Clone)]
 pub struct Stats {

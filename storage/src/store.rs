@@ -32,7 +32,7 @@ use crate::sequencer::{Message, Sequencer};
 use crate::shared::{Identity, Shared};
 use crate::span::EngineRange;
 use crate::stamp::{Stamp, TxClock};
-use crate::stats::Stats;
+use crate::stats::{QueueWaits, Stats};
 use crate::table::{Table, TableDef};
 use crate::tx::{Tx, full_key};
 use crate::view::View;
@@ -331,6 +331,17 @@ impl Store {
             journal_bytes: figures.journal_bytes.load(Ordering::Relaxed),
             clock_held_back: figures.clock_held_back.load(Ordering::Relaxed),
             engine: shared.engine.properties(),
+        }
+    }
+
+    /// How writes wait for the sequencer; unlike [`Store::stats`] it asks the engine nothing, so it may be read often.
+    #[must_use]
+    pub fn queue_waits(&self) -> QueueWaits {
+        let waits = self.inner.shared.figures.queue_wait_us.read();
+        QueueWaits {
+            sum_us: waits.sum,
+            count: waits.count(),
+            waiting: self.inner.queue.len(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::client_rules::{Call, Naive, Sdk, Seen, Step, headers, ticket_header};
 use serde_json::{Value, json};
 
-use super::deadline;
+use super::waits;
 use crate::service::{ACCOUNT, ACCOUNTS, Player, REFRESH, SESSIONS, Service, VERIFY, credential_body};
 
 /// Header that tells the attempt, as it stands in a prepared check.
@@ -204,7 +204,7 @@ impl Client {
         let signature = seawall.signature(&format!("{}{VERIFY}", seawall.prefix()), &body)?;
         let told = [
             ("X-Attempt", "1".to_owned()),
-            ("X-Deadline-Ms", deadline(Call::Verify).as_millis().to_string()),
+            ("X-Deadline-Ms", waits(Call::Verify).as_millis().to_string()),
         ];
         let told = told.iter().filter(|_| self.attempt().is_some());
         let all: Vec<_> = signature
@@ -249,7 +249,7 @@ impl Client {
 
     fn write_sdk(&self, seawall: &dyn Service, path: &str, body: &str, out: &mut Vec<u8>) {
         let device = self.device();
-        let deadline_ms = u64::try_from(deadline(self.call).as_millis()).unwrap_or(u64::MAX);
+        let deadline_ms = u64::try_from(waits(self.call).as_millis()).unwrap_or(u64::MAX);
         let told = self
             .attempt()
             .map(|attempt| headers(attempt, deadline_ms, &seawall.game_id(), &device));

@@ -12,14 +12,10 @@ use crate::client_rules::{Call, Meaning, NAIVE_TIMEOUT_MS, Reply, Seen, Step};
 use super::client::{Client, Conduct};
 use super::counts::Counts;
 use super::tally::{NO_ANSWER, Tally};
-use super::{deadline, work_units};
+use super::{deadline, waits, work_units};
 use crate::service::{Player, Service};
 use crate::{Answer, Callers, Next, Verdict};
 
-/// How long a player's client waits for an answer.
-const PLAYER_WAITS: Duration = Duration::from_secs(5);
-/// How long a game server does.
-const SERVER_WAITS: Duration = Duration::from_secs(2);
 /// A refresh that perhaps took place may be repeated for so long; the server's default is 30 s.
 const REFRESH_GRACE: Duration = Duration::from_secs(25);
 /// When somebody whom a rule refused comes again; nobody should be.
@@ -390,10 +386,7 @@ impl Callers for Crowd<'_> {
         if matches!(client.conduct, Conduct::Naive(_)) {
             return Some(Duration::from_millis(NAIVE_TIMEOUT_MS));
         }
-        Some(match client.call {
-            Call::Verify | Call::WithToken => SERVER_WAITS,
-            Call::Refresh | Call::Login | Call::Register => PLAYER_WAITS,
-        })
+        Some(waits(client.call))
     }
 
     fn is_over(&self) -> bool {

@@ -31,3 +31,13 @@ pub fn deadline(call: Call) -> Duration {
         Call::Login | Call::Register => Duration::from_secs(2),
     }
 }
+
+/// How long a client that keeps the rules waits for an answer, which it tells in `X-Deadline-Ms`: a player longer than a game
+/// server.
+#[must_use]
+pub fn waits(call: Call) -> Duration {
+    match call {
+        Call::Verify | Call::WithToken => Duration::from_secs(2),
+        Call::Refresh | Call::Login | Call::Register => Duration::from_secs(5),
+    }
+}

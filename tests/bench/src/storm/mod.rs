@@ -29,12 +29,25 @@ pub fn connections(bench: &Bench, wanted: usize) -> usize {
     wanted.min(room)
 }
 
-/// A server that so many clients may come to, with further settings.
+/// A server that so many clients may come to, with further settings. Pressure asks nobody for a proof of work: one machine
+/// cannot work for thousands of devices.
 ///
 /// # Errors
 /// When it does not start.
 pub fn start(bench: &Bench, settings: &[&str]) -> Result<Seawall, Failure> {
-    Seawall::start(bench, &[SETTINGS, settings].concat())
+    let seawall = Seawall::start(bench, &[SETTINGS, settings].concat())?;
+    let (game, data) = (seawall.fact("game_id"), seawall.data().display().to_string());
+    bench.command_line(&[
+        "game",
+        "update",
+        &game,
+        "--challenges",
+        "off",
+        "--json",
+        "--data",
+        &data,
+    ])?;
+    Ok(seawall)
 }
 
 /// The same without admission; else why there is none, a build that has no such setting for example.
