@@ -26,9 +26,8 @@ pub const SCENARIO: Scenario = Scenario {
             credentials.",
     ideas: &[(
         "rate",
-        "By perf 60 % of the processor time is the iterator over an account's older sessions, whose deleted index entries stay in the memtable: here 96 \
-         accounts log in thousands of times each. Next: more accounts, and an index that is looked up only when the account has a live session. At about \
-         the rate of login-cold nothing is remembered.",
+        "A login is a durable write like a registration, and looks through four iterators of the engine besides (players, restrictions twice, \
+         sessions). Next: what is known of an account's restrictions and players from memory.",
     )],
     run,
 };
