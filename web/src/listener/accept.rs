@@ -12,7 +12,6 @@ use futures_util::FutureExt;
 use seawall_domain::{ClientAddress, Code, LearntFrom};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
@@ -28,6 +27,7 @@ use super::refusal;
 use super::server::Connections;
 use super::stay::Admitted;
 use super::transport::Transport;
+use super::turns::Turns;
 use crate::app::App;
 use crate::codes;
 use crate::limits::Limits;
@@ -51,7 +51,7 @@ pub(super) struct Door {
     pub(super) caps: Arc<ConnectionCaps>,
     /// Caps of this listener's own, beside those of all.
     pub(super) own_caps: Option<Arc<ConnectionCaps>>,
-    pub(super) handshakes: Arc<Semaphore>,
+    pub(super) handshakes: Arc<Turns>,
     pub(super) connections: Arc<Connections>,
     pub(super) lot: Arc<ParkingLot>,
     pub(super) lanes: Lanes,
@@ -232,9 +232,11 @@ impl Door {
                 return Err("handshake_failed");
             }
             // Whoever is too many waits its turn, for as long as a handshake may take: closing would only bring it back.
-            let Ok(_place) = self.handshakes.acquire().await else {
-                return Err("handshake_failed");
-            };
+            let _place = self.handshakes.take().await;
+            // A handshake is much work to do for nobody.
+            if transport.is_left() {
+                return Err("handshake_left");
+            }
             acceptor.accept(transport).await.map_err(|_| "handshake_failed")
         });
         let stream = shaken.await.unwrap_or(Err("handshake_timeout"))?;

@@ -21,6 +21,7 @@ mod stay;
 pub mod tickets;
 pub mod tls;
 mod transport;
+mod turns;
 mod watched;
 
 pub use address::Listener;

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -24,6 +24,7 @@ use super::drain::{DrainConfig, DrainReport, DrainState};
 use super::lane::Lanes;
 use super::parking::ParkingLot;
 use super::pulse::{Phase, Pulse};
+use super::turns::Turns;
 use crate::app::App;
 use crate::limits::BACKLOG;
 use crate::origin::Surface;
@@ -53,7 +54,7 @@ impl Server {
     pub fn start(listeners: Vec<Listener>, app: App, players: &Handle) -> io::Result<Self> {
         let limits = &app.inner.limits;
         let caps = ConnectionCaps::new(limits.connections_max, limits.connections_per_address_max);
-        let handshakes = Arc::new(Semaphore::new(limits.handshakes_max));
+        let handshakes = Turns::new(limits.handshakes_max);
         let connections = Arc::new(Connections::default());
         let lot = ParkingLot::open(app.inner.metrics.resting.clone())?;
         tokio::spawn(Arc::clone(&lot).attend(app.inner.drain.clone()));

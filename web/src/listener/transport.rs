@@ -7,7 +7,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use futures_util::FutureExt;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -51,6 +52,18 @@ impl Transport {
             _ if !self.first.is_empty() => true,
             Socket::Live(stream) => stream.readable().await.is_ok(),
             Socket::Parked(_) | Socket::Lost => false,
+        }
+    }
+
+    /// Has the client closed its side? What it sent before may still be unread. Asks the system nothing.
+    pub(super) fn is_left(&self) -> bool {
+        match &self.socket {
+            Socket::Live(stream) => match stream.ready(Interest::READABLE).now_or_never() {
+                Some(Ok(ready)) => ready.is_read_closed(),
+                Some(Err(_)) => true,
+                None => false,
+            },
+            Socket::Parked(_) | Socket::Lost => true,
         }
     }
 

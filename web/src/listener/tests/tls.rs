@@ -150,6 +150,26 @@ async fn handshakes_beyond_the_limit_wait_their_turn() {
 }
 
 #[tokio::test]
+async fn whoever_left_while_it_waited_gets_no_handshake() {
+    let limits = Limits {
+        handshakes_max: 1,
+        ..Limits::default()
+    };
+    let world = World::start(limits, |config| config.tls = Some(tls(3)));
+    let open = |count| world.metric("seawall_connections_open{listener=\"test\"}") == count;
+    let mut holder = TcpStream::connect(("127.0.0.1", world.port())).await.unwrap();
+    holder.write_all(&[22, 3, 1]).await.unwrap();
+    eventually(|| open(1.0), "the holder is there").await;
+    let mut gone = TcpStream::connect(("127.0.0.1", world.port())).await.unwrap();
+    gone.write_all(&[22, 3, 1]).await.unwrap();
+    eventually(|| open(2.0), "it waits").await;
+    drop(gone);
+    drop(holder);
+    world.cut_for("handshake_left").await;
+    eventually(|| open(0.0), "nobody is left").await;
+}
+
+#[tokio::test]
 async fn a_tls_session_rests_and_goes_on_without_a_new_handshake() {
     let limits = Limits {
         rest_after_ms: 20,
