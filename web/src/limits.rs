@@ -54,7 +54,8 @@ pub struct Limits {
     pub rest_after_ms: u64,
     /// Largest body of an ordinary call, in bytes; routes that take more (imports, uploads) say so themselves.
     pub body_max_bytes: usize,
-    /// TLS handshakes at a time; more wait their turn.
+    /// TLS handshakes begun at a time: the part from the client's hello to our answer, which is work for a processor. More
+    /// wait, and the last to come has the next turn.
     pub handshakes_max: usize,
     /// Connections in all.
     pub connections_max: usize,
@@ -81,7 +82,7 @@ impl Default for Limits {
             idle_ms: 75_000,
             rest_after_ms: 1_000,
             body_max_bytes: BODY_MAX_BYTES,
-            handshakes_max: 512,
+            handshakes_max: 64,
             connections_max: 100_000,
             connections_per_address_max: 1_000,
             in_flight_max: 8_192,

@@ -24,6 +24,12 @@ const WAL_MAX_BYTES: u64 = 64 << 20;
 /// RocksDB's own text logs: files kept, and bytes each.
 const INFO_LOGS: usize = 5;
 const INFO_LOG_BYTES: usize = 8 << 20;
+/// Threads that write memtables out, and threads that merge tables.
+const FLUSH_THREADS: i32 = 1;
+const COMPACTION_THREADS: i32 = 1;
+/// How much they give way to the commit of writes and to token checks, as of `nice`: as much as the threads of players, for
+/// behind them players' answers would wait a slice longer.
+const BACKGROUND_NICE: i32 = 5;
 /// Bloom filter bits per key; about 1 % false positives.
 const BLOOM_BITS: f64 = 10.0;
 const BLOCK_BYTES: usize = 8 << 10;
@@ -78,12 +84,30 @@ fn database_options(memory: &MemoryBudget, create: bool) -> Result<Options, rock
     options.set_recycle_log_file_num(0);
     options.set_max_total_wal_size(WAL_MAX_BYTES);
     options.set_db_write_buffer_size(usize::try_from(memory.memtable_bytes).unwrap_or(usize::MAX));
-    options.set_max_background_jobs(2);
+    options.set_max_background_jobs(FLUSH_THREADS + COMPACTION_THREADS);
     options.set_bytes_per_sync(1 << 20);
     options.set_keep_log_file_num(INFO_LOGS);
     options.set_max_log_file_size(INFO_LOG_BYTES);
     options.set_stats_persist_period_sec(0);
     Ok(options)
+}
+
+/// Starts RocksDB's threads before it starts them itself, from a thread that gives way: they take over its priority. Where
+/// that fails, they run as RocksDB starts them.
+fn start_background_threads() {
+    let start = || {
+        let _ = rustix::process::nice(BACKGROUND_NICE);
+        if let Ok(mut env) = rocksdb::Env::new() {
+            env.set_high_priority_background_threads(FLUSH_THREADS);
+            env.set_low_priority_background_threads(COMPACTION_THREADS);
+        }
+    };
+    if let Ok(starter) = std::thread::Builder::new()
+        .name("rocksdb-start".to_owned())
+        .spawn(start)
+    {
+        let _ = starter.join();
+    }
 }
 
 fn space_options(space: Space, memory: &MemoryBudget, cache: &Cache) -> Result<Options, rocksdb::Error> {
@@ -173,6 +197,7 @@ impl RocksEngine {
         // Logs that cannot be read are for RocksDB to refuse; and it removes them once they are replayed.
         let replayed = wal::look(dir).unwrap_or_default();
         tell(&replayed);
+        start_background_threads();
         let (spaces, block_cache) = spaces(memory)?;
         let db = DB::open_cf_descriptors(&options, dir, spaces).map_err(|error| open_error(&error, create))?;
         Ok(Self::over(db, block_cache, replayed))

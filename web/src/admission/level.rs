@@ -13,6 +13,11 @@ const GROWTH: f64 = 0.01;
 /// Further growth when there are no signs at all; less, the nearer they are to half of what would be trouble. A level
 /// that rises by so much too far shows within a few windows.
 const GROWTH_AT_EASE: f64 = 0.15;
+/// The share of the most that was answered of late up to which the level may double in a window without signs: what was
+/// done a moment ago can be done again once the trouble is over, and those who are sent away stay away for seconds.
+const WELL_KNOWN: f64 = 0.5;
+/// What is left of the most that was answered by the next window; half of it after seven seconds.
+const FADING: f64 = 0.99;
 /// Windows in a row in which nothing was shed, after which there is no limit.
 const QUIET_WINDOWS: u32 = 10;
 /// Weight of the newest window in what was good.
@@ -47,6 +52,8 @@ pub(crate) struct Level {
     good: f64,
     /// Mean of what was answered in the last windows.
     done: f64,
+    /// The most of it, fading.
+    most_done: f64,
     troubled_windows: u32,
     quiet_windows: u32,
 }
@@ -59,6 +66,7 @@ impl Level {
             limit: f64::INFINITY,
             good: 0.0,
             done: 0.0,
+            most_done: 0.0,
             troubled_windows: 0,
             quiet_windows: 0,
         }
@@ -77,6 +85,7 @@ impl Level {
     /// One window further; never below `floor`.
     pub(crate) fn step(&mut self, seen: Seen, floor: f64) {
         self.done += FRESH_DONE * (seen.completed - self.done);
+        self.most_done = self.done.max(self.most_done * FADING);
         if seen.trouble <= 1.0 {
             self.troubled_windows = 0;
             self.rise(seen);
@@ -104,7 +113,12 @@ impl Level {
         if self.limit.is_infinite() {
             return;
         }
-        let growth = GROWTH + GROWTH_AT_EASE * (1.0 - 2.0 * seen.trouble).max(0.0);
+        let ease = (1.0 - 2.0 * seen.trouble).max(0.0);
+        let growth = if self.limit < WELL_KNOWN * self.most_done {
+            ease.max(GROWTH)
+        } else {
+            GROWTH + GROWTH_AT_EASE * ease
+        };
         let is_quiet = seen.offered <= self.limit;
         self.quiet_windows = if is_quiet {
             self.quiet_windows.saturating_add(1)
@@ -222,6 +236,22 @@ mod tests {
             }
             assert!(is_near(&level, left), "{}", level.units());
         }
+    }
+
+    #[test]
+    fn after_the_trouble_it_comes_back_in_a_few_windows_to_half_of_what_was_done_and_then_with_care() {
+        let mut level = busy();
+        level.limit = 5.0;
+        let mut limits = Vec::new();
+        for _ in 0..5 {
+            let admitted = level.units();
+            level.step(seen(1_000.0, admitted, admitted, 0.0), 1.0);
+            limits.push(level.units().round());
+        }
+        assert_eq!(limits, [10.0, 20.0, 40.0, 80.0, 93.0]);
+        level.limit = 5.0;
+        level.step(seen(1_000.0, 5.0, 5.0, 0.5), 1.0);
+        assert!(is_near(&level, 5.05), "not while there are signs: {}", level.units());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -232,12 +233,20 @@ impl Door {
                 return Err("handshake_failed");
             }
             // Whoever is too many waits its turn, for as long as a handshake may take: closing would only bring it back.
-            let _place = self.handshakes.take().await;
+            let place = self.handshakes.take().await;
             // A handshake is much work to do for nobody.
             if transport.is_left() {
                 return Err("handshake_left");
             }
-            acceptor.accept(transport).await.map_err(|_| "handshake_failed")
+            // The place is for the costly part, from the client's hello to our answer; waiting for the rest costs nothing.
+            let mut accept = pin!(acceptor.accept(transport));
+            let begun = std::future::poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx))).await;
+            drop(place);
+            let ended = match begun {
+                Poll::Ready(ended) => ended,
+                Poll::Pending => accept.await,
+            };
+            ended.map_err(|_| "handshake_failed")
         });
         let stream = shaken.await.unwrap_or(Err("handshake_timeout"))?;
         let (_, session) = stream.get_ref();

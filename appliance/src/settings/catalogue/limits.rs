@@ -41,9 +41,9 @@ pub const IN_FLIGHT_MAX: Setting = fixed(
 pub const HANDSHAKES_MAX: Setting = fixed(
     "limits.handshakes_max",
     whole(1, 100_000, "handshakes"),
-    "512",
-    "TLS handshakes at once; more wait their turn, within limits.handshake_ms.",
-    "同时进行的 TLS 握手数上限；超过则在 limits.handshake_ms 内排队等候。",
+    "64",
+    "TLS handshakes begun at once; more wait within limits.handshake_ms, and the last to come has the next turn.",
+    "同时开始的 TLS 握手数上限；超过则在 limits.handshake_ms 内等候，后到者先得。",
 );
 /// Handshake.
 pub const HANDSHAKE_MS: Setting = fixed(
