@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of a test fail by panicking")]
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -158,7 +158,16 @@ fn running_out_of_descriptors_is_survived() {
         assert!(Instant::now() < patience, "no failure to accept was counted");
         std::thread::yield_now();
     }
+    // Who waits is told, though there is no room for it: its connection ends by the spare descriptor.
+    for mut client in clients {
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let told = client.read(&mut [0; 1]);
+        let is_over = match &told {
+            Ok(count) => *count == 0,
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        };
+        assert!(is_over, "left waiting: {told:?}");
+    }
     setrlimit(Resource::Nofile, before).unwrap();
-    drop(clients);
     assert!(is_answered(address), "the listener stopped");
 }

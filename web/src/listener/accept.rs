@@ -272,6 +272,7 @@ impl Door {
         is_peer_trusted: bool,
         operator_uid: Option<u32>,
         lane: Lane,
+        pulse: &Arc<Pulse>,
     ) -> Arc<Origin> {
         let request_ids = RequestIds::new(self.app.seed());
         Arc::new(Origin {
@@ -281,6 +282,7 @@ impl Door {
             operator_uid,
             request_ids,
             lane,
+            pulse: Some(Arc::clone(pulse)),
         })
     }
 
