@@ -1,5 +1,6 @@
-//! How late the network runtime runs: a task that wakes every few milliseconds and measures by how much it was late.
-//! It is both the liveness check and the first sign of overload.
+//! How late the runtime of token checks runs: a task that wakes every few milliseconds and measures by how much it was
+//! late. It is both the liveness check and the first sign of overload; admission has its own for the players' runtime, which
+//! sleeps while nobody asks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use seawall_web::Beats;
 
 use crate::recent::RecentMean;
 
@@ -28,6 +30,10 @@ pub struct Heartbeat {
     lag: Histogram,
     /// In microseconds.
     recent: Arc<Mutex<RecentMean>>,
+    /// All beats so far.
+    beats: Arc<AtomicU64>,
+    /// By how much they were late, all together, in microseconds.
+    late_us: Arc<AtomicU64>,
 }
 
 impl Heartbeat {
@@ -41,6 +47,8 @@ impl Heartbeat {
             last_ms: Arc::default(),
             lag,
             recent: fresh(),
+            beats: Arc::default(),
+            late_us: Arc::default(),
         };
         let beating = heart.clone();
         tokio::spawn(async move { beating.beat().await });
@@ -55,6 +63,8 @@ impl Heartbeat {
             last_ms: Arc::new(AtomicU64::new(u64::MAX)),
             lag: Histogram::new([1.0]),
             recent: fresh(),
+            beats: Arc::default(),
+            late_us: Arc::default(),
         }
     }
 
@@ -67,6 +77,8 @@ impl Heartbeat {
             let now_ms = millis(self.begun.elapsed());
             let lag_us = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
             self.recent.lock().add(now_ms, lag_us, 1);
+            self.late_us.fetch_add(lag_us, Ordering::Relaxed);
+            self.beats.fetch_add(1, Ordering::Relaxed);
             self.last_ms.store(now_ms, Ordering::Relaxed);
         }
     }
@@ -86,6 +98,15 @@ impl Heartbeat {
         let due_ms = self.last_ms.load(Ordering::Relaxed).saturating_add(millis(BEAT));
         let mean_us = self.recent.lock().mean(now_ms).unwrap_or(0);
         now_ms.saturating_sub(due_ms).max(mean_us / 1_000)
+    }
+
+    /// All beats so far, for who looks at spans of its own.
+    #[must_use]
+    pub fn beats(&self) -> Beats {
+        Beats {
+            count: self.beats.load(Ordering::Relaxed),
+            late_us: self.late_us.load(Ordering::Relaxed),
+        }
     }
 
     /// Lateness of the beats, in seconds.
@@ -116,11 +137,19 @@ mod tests {
             tokio::time::sleep(BEAT).await;
         }
         assert!(heart.is_alive());
+        let before = heart.beats();
+        assert!(before.count > 0);
+        while heart.beats().count == before.count {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(BEAT).await;
+        }
+        let mean_ms = heart.beats().mean_ms_since(before);
+        assert!((0.0..10_000.0).contains(&mean_ms), "{mean_ms}");
         let stuck = Heartbeat {
             begun: Instant::now().checked_sub(ALIVE_MAX * 2).unwrap(),
             last_ms: Arc::default(),
-            lag: heart.lag(),
             recent: fresh(),
+            ..heart.clone()
         };
         assert!(!stuck.is_alive());
         assert!(stuck.recent_lag_ms() >= 10_000);

@@ -296,6 +296,7 @@ impl Host for ProcessHost {
         let ms = |figure: u64| figure as f64;
         seawall_web::Pressure {
             loop_lag_ms_mean: ms(self.pressure.loop_lag_ms_mean()),
+            beats: self.heartbeat.beats(),
             commit_wait_ms: ms(self.pressure.commit_wait_ms()),
             hash_wait_ms: ms(self.pressure.hash_wait_ms()),
             memory_is_tight: self.pressure.memory_is_tight(),

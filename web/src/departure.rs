@@ -12,7 +12,11 @@ use tokio::runtime::Handle;
 
 use crate::admission::Class;
 use crate::exchange::{Answer, Handled};
+use crate::origin::Origin;
 use crate::route::Route;
+
+/// How often work gives way to the task of its connection, which is another one with HTTP/2, until that has looked.
+const YIELDS_MAX: u32 = 8;
 
 /// Whether the work of a route is given up with its connection: what only reads, and what players' clients repeat.
 fn ends_with_caller(route: &Route) -> bool {
@@ -20,12 +24,25 @@ fn ends_with_caller(route: &Route) -> bool {
     only_reads || matches!(route.op, "session.create" | "account.create" | "session.refresh")
 }
 
-/// Gives the end of the connection a chance to show that arrived right behind a login or registration: a crowded server
-/// reads both at once, long after the client has tried again. It does not always show (decisions/0812).
-pub(crate) async fn let_show(route: &Route) {
-    if matches!(route.class, Class::Login | Class::Register) {
+/// Has the caller left, of work that ends with it? A crowded server reads request and end at once, long after the client has
+/// tried again; so the connection is let look for its end before such work begins. Logins and registrations always pay for
+/// that; a refresh, which is so much less work, only `under_load`.
+pub(crate) async fn has_left(route: &Route, origin: &Origin, under_load: bool) -> bool {
+    let is_worth_it = match route.class {
+        Class::Login | Class::Register => true,
+        _ => under_load && route.op == "session.refresh",
+    };
+    let Some(pulse) = origin.pulse.as_ref().filter(|_| is_worth_it) else {
+        return false;
+    };
+    pulse.look_for_end();
+    for _ in 0..YIELDS_MAX {
         tokio::task::yield_now().await;
+        if !pulse.is_end_wanted() {
+            break;
+        }
     }
+    pulse.has_ended()
 }
 
 /// A handler at work. Dropped before its end it is finished in the background, within its time, unless it ends with its
@@ -78,21 +95,50 @@ impl Drop for Work {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
+    use std::sync::Arc;
     use std::task::Waker;
 
     use super::*;
+    use crate::Limits;
+    use crate::listener::pulse::Pulse;
     use crate::origin::Surface;
     use crate::routes::{ROUTES, find};
 
     #[test]
-    fn logins_and_registrations_give_way_once_and_nothing_else_does() {
-        let polls = |op: &str| {
-            let mut showing = pin!(let_show(find(op).unwrap()));
+    fn the_end_is_looked_for_before_work_that_ends_with_its_caller() {
+        let mut origin = Origin::in_process(&Surface::ALL, 0, [1; 16]);
+        let pulse = Arc::new(Pulse::new(&Limits::default()));
+        origin.pulse = Some(Arc::clone(&pulse));
+        // What becomes of it, the connection having looked after the first poll.
+        let asked = |op: &str, under_load, found| {
+            let mut left = pin!(has_left(find(op).unwrap(), &origin, under_load));
             let mut cx = Context::from_waker(Waker::noop());
-            (1..9).find(|_| showing.as_mut().poll(&mut cx).is_ready())
+            let first = left.as_mut().poll(&mut cx);
+            if first.is_pending() {
+                assert_eq!(pulse.looks_for_end(|| found), found);
+                return left.as_mut().poll(&mut cx).map(Some);
+            }
+            assert!(!pulse.looks_for_end(|| found), "{op}: not asked for");
+            first.map(|_| None)
         };
-        assert_eq!((polls("session.create"), polls("account.create")), (Some(2), Some(2)));
-        assert_eq!((polls("session.verify"), polls("session.refresh")), (Some(1), Some(1)));
+        for op in ["session.create", "account.create"] {
+            assert_eq!(asked(op, false, false), Poll::Ready(Some(false)));
+        }
+        assert_eq!(asked("session.refresh", false, false), Poll::Ready(None));
+        for op in ["session.verify", "session.logout", "account.show"] {
+            assert_eq!(asked(op, true, false), Poll::Ready(None));
+        }
+        assert_eq!(asked("session.refresh", true, true), Poll::Ready(Some(true)));
+    }
+
+    #[test]
+    fn a_connection_that_does_not_look_is_not_waited_for_for_long() {
+        let mut origin = Origin::in_process(&Surface::ALL, 0, [1; 16]);
+        origin.pulse = Some(Arc::new(Pulse::new(&Limits::default())));
+        let mut left = pin!(has_left(find("session.create").unwrap(), &origin, false));
+        let mut cx = Context::from_waker(Waker::noop());
+        let polls = (1..99).find(|_| left.as_mut().poll(&mut cx) == Poll::Ready(false));
+        assert_eq!(polls, Some(YIELDS_MAX + 1));
     }
 
     #[test]

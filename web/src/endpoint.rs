@@ -74,7 +74,8 @@ fn admit<'a>(
         Some(entrant) => entrant.admit(app, &knock, subject),
         None => app.admission.admit(&knock, subject),
     };
-    if admitted.is_ok() {
+    // Health is let in whoever asks, which says nothing of them.
+    if admitted.is_ok() && !is_vital {
         facts.origin.request_ids.pace.admitted();
     }
     (entrant, admitted)
@@ -269,7 +270,9 @@ where
             .filter(|deadline| deadline.is_said)
             .map(|deadline| deadline.boot_ms(now, app.clock.boot_ms())),
     };
-    departure::let_show(route).await;
+    if departure::has_left(route, &facts.origin, app.admission.is_shedding()).await {
+        return Ok(Answer::withheld());
+    }
     let path_params = path_params(route, &mut parts).await;
     let exchange = Exchange {
         app: Arc::clone(app),
@@ -280,7 +283,6 @@ where
         uri: parts.uri,
         path_params,
         body,
-        deadline: deadline.map(|deadline| deadline.at),
         charge: Charge {
             place: permit.place,
             quota: permit.quota,

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, Uri};
@@ -40,7 +39,6 @@ pub struct Exchange {
     pub(crate) uri: Uri,
     pub(crate) path_params: Vec<(String, String)>,
     pub(crate) body: Bytes,
-    pub(crate) deadline: Option<Instant>,
     pub(crate) charge: Charge,
 }
 
@@ -72,14 +70,6 @@ impl Exchange {
     #[must_use]
     pub fn now_at(&self) -> UnixMs {
         self.app.clock.now_at()
-    }
-
-    /// When the caller stops waiting: what it said, else what its class is taken to wait. None for operators. Work that
-    /// waits in a queue is not worth beginning after it.
-    #[must_use]
-    pub fn deadline_at(&self) -> Option<UnixMs> {
-        let left = self.deadline?.saturating_duration_since(Instant::now());
-        Some(self.now_at() + u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// The call was found to be of `tokens` token checks, of which one was charged when it was let in.

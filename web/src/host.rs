@@ -63,11 +63,39 @@ pub struct Version {
     pub target: String,
 }
 
+/// Beats of a set of threads since the process began: a task that wakes every few milliseconds and sees by how much it was
+/// late. Both numbers only grow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Beats {
+    /// How many.
+    pub count: u64,
+    /// By how much they were late, all together, in microseconds.
+    pub late_us: u64,
+}
+
+impl Beats {
+    /// Mean lateness of those since `before`, in milliseconds; 0 when there were none.
+    #[must_use]
+    pub fn mean_ms_since(self, before: Beats) -> f64 {
+        let (count, late_us) = (
+            self.count.saturating_sub(before.count),
+            self.late_us.saturating_sub(before.late_us),
+        );
+        if count == 0 {
+            0.0
+        } else {
+            late_us as f64 / count as f64 / 1000.0
+        }
+    }
+}
+
 /// How the process is pressed, for admission. The mean over the last 100 ms or so.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Pressure {
-    /// Lateness of the busiest runtime, in milliseconds; admission measures that of its own runtime itself.
+    /// Lateness of the threads that token checks run on, in milliseconds; of threads that stand still, how long they have.
     pub loop_lag_ms_mean: f64,
+    /// The beats that was measured by, of which admission takes those of its own windows.
+    pub beats: Beats,
     /// How long a write waits until it is durable, in milliseconds.
     pub commit_wait_ms: f64,
     /// How long a password waits for a thread that hashes it, in milliseconds.

@@ -34,7 +34,7 @@ pub mod wire;
 
 pub use admission::{AdmissionOptions, ClassOptions, Mode as AdmissionMode, WaitingRoomMode};
 pub use app::{App, AppOptions};
-pub use host::{Check, Health, Host, HostAnswer, Pressure, Startup, Version};
+pub use host::{Beats, Check, Health, Host, HostAnswer, Pressure, Startup, Version};
 pub use limits::{Limits, OwnLimits};
 pub use listener::{
     Address, BoundAddress, CertificatePair, DrainConfig, DrainReport, HostCertificates, Listener, ListenerConfig,

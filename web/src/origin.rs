@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName};
 use seawall_domain::{ClientAddress, LearntFrom};
 
 use crate::listener::lane::Lane;
+use crate::listener::pulse::Pulse;
 use crate::trace::RequestIds;
 
 /// A door of the house: who calls there decides how the caller proves who they are.
@@ -90,6 +91,8 @@ pub struct Origin {
     pub request_ids: RequestIds,
     /// Which threads it is on.
     pub lane: Lane,
+    /// What the connection is doing; none for calls inside the process.
+    pub(crate) pulse: Option<Arc<Pulse>>,
 }
 
 impl Origin {
@@ -113,6 +116,7 @@ impl Origin {
             operator_uid: Some(operator_uid),
             request_ids: RequestIds::new(seed),
             lane: Lane::new(true, false),
+            pulse: None,
         }
     }
 

@@ -3,8 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of a test fail by panicking")]
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -89,8 +90,10 @@ fn metric(registry: &Registry, name: &str) -> f64 {
     line.map_or(0.0, |value| value.parse().unwrap())
 }
 
-fn open_descriptors() -> u64 {
-    std::fs::read_dir("/proc/self/fd").unwrap().count() as u64
+/// The number the next descriptor would have; with a limit of as many there is none.
+fn next_descriptor() -> u64 {
+    let probe = std::fs::File::open("/dev/null").unwrap();
+    u64::try_from(probe.as_raw_fd()).unwrap()
 }
 
 fn is_answered(address: SocketAddr) -> bool {
@@ -137,6 +140,12 @@ fn running_out_of_descriptors_is_survived() {
     };
     assert!(is_answered(address));
 
+    // What is still closing would be room later.
+    let patience = Instant::now() + Duration::from_secs(20);
+    while server.open_connections() > 0 {
+        assert!(Instant::now() < patience, "the first connection is not closed");
+        std::thread::yield_now();
+    }
     // The clients' sockets exist before the limit falls, so that only the server lacks descriptors.
     let clients: Vec<Socket> = (0..3)
         .map(|_| Socket::new(Domain::IPV4, Type::STREAM, None).unwrap())
@@ -145,7 +154,7 @@ fn running_out_of_descriptors_is_survived() {
     setrlimit(
         Resource::Nofile,
         Rlimit {
-            current: Some(open_descriptors() - 1),
+            current: Some(next_descriptor()),
             maximum: before.maximum,
         },
     )
@@ -158,7 +167,16 @@ fn running_out_of_descriptors_is_survived() {
         assert!(Instant::now() < patience, "no failure to accept was counted");
         std::thread::yield_now();
     }
+    // Who waits is told, though there is no room for it: its connection ends by the spare descriptor.
+    for mut client in clients {
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let told = client.read(&mut [0; 1]);
+        let is_over = match &told {
+            Ok(count) => *count == 0,
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        };
+        assert!(is_over, "left waiting: {told:?}");
+    }
     setrlimit(Resource::Nofile, before).unwrap();
-    drop(clients);
     assert!(is_answered(address), "the listener stopped");
 }

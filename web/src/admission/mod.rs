@@ -134,6 +134,11 @@ impl Admission {
         })
     }
 
+    /// Is anybody refused for load now?
+    pub(crate) fn is_shedding(&self) -> bool {
+        self.core.is_shedding.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Texts of refusals.
     pub(crate) fn prepared(&self) -> &refusal::Prepared {
         &self.core.prepared

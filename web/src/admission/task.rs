@@ -1,6 +1,6 @@
-//! The controller's task, on the threads that token checks run on: it wakes every 5 ms, measures by how much it was late,
-//! and closes a window every 100 ms. A second task measures the same on the players' threads. When nobody asks anything
-//! both park until the next request, which costs nothing.
+//! The controller's task, on the threads that token checks run on: it closes a window every 100 ms. How late those threads
+//! are the process measures anyway, for its health. A second task measures it on the players' threads, every 5 ms. When
+//! nobody asks anything both park until the next request, which costs nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use super::controller::{Controller, Moment, WINDOW_MS};
 use super::core::Core;
 use crate::host::Host;
 
-/// Between two measurements of lateness.
+/// Between two measurements of the players' lateness.
 const BEAT: Duration = Duration::from_millis(5);
 const BEAT_US: u64 = BEAT.as_micros() as u64;
 const WINDOW: Duration = Duration::from_millis(WINDOW_MS);
@@ -64,34 +64,28 @@ impl Drop for Running {
 
 async fn run(core: &Core, host: &dyn Host, clock: &dyn Clock) {
     let mut controller = Controller::new();
+    let mut beats = host.pressure().beats;
     loop {
         let begun = Instant::now();
-        let lag_ms = beat(begun).await;
+        tokio::time::sleep(WINDOW).await;
+        let pressure = host.pressure();
+        let lag_ms = pressure.beats.mean_ms_since(beats);
+        beats = pressure.beats;
         let moment = Moment {
             elapsed_ms: begun.elapsed().as_secs_f64() * 1000.0,
             lag_ms,
             now_ms: core.us(std::time::Instant::now()) / 1000,
             now_at: clock.now_at(),
             players_lag_ms: core.players_lag.take_ms(core.us(std::time::Instant::now())),
-            pressure: host.pressure(),
+            pressure,
         };
         controller.window(core, &moment);
         if controller.is_idle() {
             park(core).await;
+            // What went on while nobody asked is not the next window's.
+            beats = host.pressure().beats;
         }
     }
-}
-
-/// One window of beats; the mean lateness in milliseconds.
-async fn beat(begun: Instant) -> f64 {
-    let (mut beats, mut late) = (0u32, Duration::ZERO);
-    while begun.elapsed() < WINDOW {
-        let slept = Instant::now();
-        tokio::time::sleep(BEAT).await;
-        late += slept.elapsed().saturating_sub(BEAT);
-        beats += 1;
-    }
-    late.as_secs_f64() * 1000.0 / f64::from(beats.max(1))
 }
 
 /// How late the players' threads are. They may be so late that nobody measures: then it is since when.

@@ -27,7 +27,7 @@ use super::pulse::Pulse;
 use super::refusal;
 use super::server::Connections;
 use super::stay::Admitted;
-use super::transport::Transport;
+use super::transport::{OverSocket, Transport};
 use super::turns::Turns;
 use crate::app::App;
 use crate::codes;
@@ -235,7 +235,7 @@ impl Door {
             // Whoever is too many waits its turn, for as long as a handshake may take: closing would only bring it back.
             let place = self.handshakes.take().await;
             // A handshake is much work to do for nobody.
-            if transport.is_left() {
+            if transport.has_ended() {
                 return Err("handshake_left");
             }
             // The place is for the costly part, from the client's hello to our answer; waiting for the rest costs nothing.
@@ -283,6 +283,7 @@ impl Door {
         is_peer_trusted: bool,
         operator_uid: Option<u32>,
         lane: Lane,
+        pulse: &Arc<Pulse>,
     ) -> Arc<Origin> {
         let request_ids = RequestIds::new(self.app.seed());
         Arc::new(Origin {
@@ -292,6 +293,7 @@ impl Door {
             operator_uid,
             request_ids,
             lane,
+            pulse: Some(Arc::clone(pulse)),
         })
     }
 

@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use super::drain::{DrainSignal, DrainState};
 use super::pulse::Pulse;
 use super::refusal;
+use super::transport::OverSocket;
 use super::watched::Watched;
 use crate::app::App;
 use crate::exchange::Withheld;
@@ -65,7 +66,7 @@ pub(super) async fn serve<S>(
     first: Bytes,
 ) -> Served<S>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + OverSocket + Unpin + Send + 'static,
 {
     let (clock, ids) = (Arc::clone(&app.inner.clock), Arc::clone(&origin));
     let replace = Box::new(move |code: seawall_domain::Code| {
@@ -92,7 +93,7 @@ where
 
 async fn serve_h1<S>(mut io: Watched<S>, mut service: RequestService, pulse: &Pulse, drain: &DrainSignal) -> Served<S>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + OverSocket + Unpin + Send + 'static,
 {
     loop {
         let origin = Arc::clone(&service.origin);

@@ -13,7 +13,7 @@ pub(crate) mod lane;
 pub mod network;
 mod parking;
 pub mod proxy;
-mod pulse;
+pub(crate) mod pulse;
 mod refusal;
 pub mod server;
 mod starting;

@@ -10,6 +10,9 @@ use tokio::time::Instant;
 
 use crate::limits::{LINGER_MS, Limits};
 
+/// No time to linger is running.
+const NOT_CLOSING: u64 = u64::MAX;
+
 /// What a connection waits for; also the metric label when the wait was too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -32,8 +35,7 @@ impl Phase {
             0 => Phase::FirstByte,
             1 => Phase::Head,
             2 => Phase::Busy,
-            3 => Phase::Idle,
-            _ => Phase::Linger,
+            _ => Phase::Idle,
         }
     }
 
@@ -49,14 +51,21 @@ impl Phase {
 }
 
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(crate) struct Pulse {
     base: Instant,
     phase: AtomicU8,
     due_ms: AtomicU64,
+    /// When the client must have stopped sending; [`NOT_CLOSING`] until our side is closed. Apart from the phase, so that a
+    /// stream that ends later takes nothing back.
+    linger_due_ms: AtomicU64,
     in_flight: AtomicU32,
     is_h2: AtomicBool,
     /// All that was written has left for the socket.
     is_flushed: AtomicBool,
+    /// A handler wants to know whether the client is still there.
+    is_end_wanted: AtomicBool,
+    /// It was looked for, and found.
+    has_ended: AtomicBool,
     first_byte_ms: u64,
     header_ms: u64,
     exchange_ms: u64,
@@ -67,14 +76,17 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Pulse {
             base: Instant::now(),
             phase: AtomicU8::new(Phase::FirstByte as u8),
             due_ms: AtomicU64::new(limits.first_byte_ms),
+            linger_due_ms: AtomicU64::new(NOT_CLOSING),
             in_flight: AtomicU32::new(0),
             is_h2: AtomicBool::new(false),
             is_flushed: AtomicBool::new(true),
+            is_end_wanted: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
             first_byte_ms: limits.first_byte_ms,
             header_ms: limits.header_ms,
             exchange_ms: limits.total_ms + limits.idle_ms,
@@ -92,19 +104,33 @@ impl Pulse {
         pulse
     }
 
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.base.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn enter(&self, phase: Phase, for_ms: u64) {
-        let now_ms = u64::try_from(self.base.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.due_ms.store(now_ms.saturating_add(for_ms), Ordering::Relaxed);
+        let due_ms = self.now_ms().saturating_add(for_ms);
+        self.due_ms.store(due_ms, Ordering::Relaxed);
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
     pub(super) fn phase(&self) -> Phase {
-        Phase::from_u8(self.phase.load(Ordering::Relaxed))
+        if self.linger_due_ms.load(Ordering::Relaxed) == NOT_CLOSING {
+            Phase::from_u8(self.phase.load(Ordering::Relaxed))
+        } else {
+            Phase::Linger
+        }
     }
 
     /// When the present phase must be over.
     pub(super) fn due(&self) -> Instant {
-        self.base + Duration::from_millis(self.due_ms.load(Ordering::Relaxed))
+        let linger_due_ms = self.linger_due_ms.load(Ordering::Relaxed);
+        let due_ms = if linger_due_ms == NOT_CLOSING {
+            self.due_ms.load(Ordering::Relaxed)
+        } else {
+            linger_due_ms
+        };
+        self.base + Duration::from_millis(due_ms)
     }
 
     /// The time for the first byte begins anew.
@@ -139,10 +165,41 @@ impl Pulse {
         }
     }
 
+    /// The next read is to ask the system whether the client's side has ended, whatever the runtime knows of it. The task of
+    /// an HTTP/1 connection is the handler's own; that of an HTTP/2 connection is woken.
+    pub(crate) fn look_for_end(&self) {
+        self.is_end_wanted.store(true, Ordering::Release);
+        if self.is_h2.load(Ordering::Relaxed) {
+            self.waker.wake();
+        }
+    }
+
+    /// Is the end still to be looked for?
+    pub(crate) fn is_end_wanted(&self) -> bool {
+        self.is_end_wanted.load(Ordering::Acquire)
+    }
+
+    /// Has the client's side ended, as far as that was looked for?
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
+    }
+
+    /// Looks for the end if that is wanted; whether it is there.
+    pub(crate) fn looks_for_end(&self, is_there: impl FnOnce() -> bool) -> bool {
+        if !self.is_end_wanted.load(Ordering::Relaxed) {
+            return false;
+        }
+        let has_ended = is_there();
+        self.has_ended.store(has_ended, Ordering::Relaxed);
+        self.is_end_wanted.store(false, Ordering::Release);
+        has_ended
+    }
+
     /// Our side of the connection is closed.
     pub(super) fn closing(&self) {
         if self.phase() != Phase::Linger {
-            self.enter(Phase::Linger, LINGER_MS);
+            let due_ms = self.now_ms().saturating_add(LINGER_MS);
+            self.linger_due_ms.store(due_ms, Ordering::Relaxed);
         }
     }
 
@@ -163,7 +220,7 @@ impl Pulse {
 
     /// As [`Pulse::may_move`], and for a while.
     pub(super) fn may_rest(&self) -> bool {
-        let now_ms = u64::try_from(self.base.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now_ms = self.now_ms();
         let idle_since_ms = self.due_ms.load(Ordering::Relaxed).saturating_sub(self.idle_ms);
         self.may_move() && now_ms.saturating_sub(idle_since_ms) >= self.rest_after_ms
     }
@@ -237,5 +294,12 @@ mod tests {
         pulse.speak_h2();
         pulse.received();
         assert_eq!(pulse.phase(), Phase::Idle);
+        pulse.request_began();
+        pulse.closing();
+        assert_eq!((pulse.phase(), due_after(&pulse)), (Phase::Linger, LINGER_MS));
+        tokio::time::advance(Duration::from_millis(100)).await;
+        pulse.closing();
+        pulse.answer_ended();
+        assert_eq!((pulse.phase(), due_after(&pulse)), (Phase::Linger, LINGER_MS - 100));
     }
 }

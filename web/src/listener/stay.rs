@@ -18,7 +18,7 @@ use super::lane::Lane;
 use super::parking::{Begun, Parked};
 use super::pulse::Pulse;
 use super::server::Registered;
-use super::transport::{ParkedStream, Parking, Transport};
+use super::transport::{OverSocket, ParkedStream, Parking, Transport};
 use crate::codes;
 use crate::origin::Origin;
 
@@ -58,8 +58,8 @@ pub(super) fn resume(parked: Parked) {
     let door = Arc::clone(&parked.admitted.door);
     let lane = door.lane(parked.is_for_checks);
     let threads = door.lanes.of(parked.is_for_checks).clone();
-    let origin = door.origin(parked.client, parked.is_peer_trusted, None, lane);
     let stay = parked.admitted.in_service(Pulse::idle_until(&door.limits, parked.due));
+    let origin = door.origin(parked.client, parked.is_peer_trusted, None, lane, &stay.pulse);
     let (stream, begun) = (parked.stream, parked.begun);
     threads.spawn(async move {
         match stream {
@@ -111,7 +111,7 @@ impl Stay {
     /// Serves a connection that is new here; its first bytes say on which threads.
     async fn begin<S>(self, mut stream: S, origin: Arc<Origin>, spoken: Spoken, first: Bytes)
     where
-        S: AsyncRead + AsyncWrite + Parking + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + OverSocket + Parking + Unpin + Send + 'static,
     {
         match connection::settle(&mut stream, &self.pulse, spoken, first).await {
             Ok((is_h2, first)) if origin.lane.is_wrong_for(&first) => {
@@ -125,7 +125,7 @@ impl Stay {
 
     async fn serve<S>(self, stream: S, origin: Arc<Origin>, begun: Begun)
     where
-        S: AsyncRead + AsyncWrite + Parking + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + OverSocket + Parking + Unpin + Send + 'static,
     {
         let (app, pulse) = (self.admitted.door.app.clone(), Arc::clone(&self.pulse));
         let Begun { first, is_h2 } = begun;
@@ -188,7 +188,8 @@ impl Stay {
             Ok(told) => told,
             Err(reason) => return self.end(Some(reason)),
         };
-        let origin = door.origin(client, is_peer_trusted, None, door.lane(door.begins_for_checks()));
+        let lane = door.lane(door.begins_for_checks());
+        let origin = door.origin(client, is_peer_trusted, None, lane, &self.pulse);
         match &door.config.tls {
             None => {
                 let stream = Transport::new(stream, Bytes::new());
@@ -217,7 +218,8 @@ impl Stay {
             port: None,
             learnt_from: LearntFrom::Socket,
         };
-        let origin = door.origin(client, true, Some(uid), Lane::new(door.is_for_checks, false));
+        let lane = Lane::new(door.is_for_checks, false);
+        let origin = door.origin(client, true, Some(uid), lane, &self.pulse);
         let (app, pulse) = (door.app.clone(), Arc::clone(&self.pulse));
         let mut stream = stream;
         let settled = connection::settle(&mut stream, &pulse, Spoken::Unsettled, Bytes::new()).await;

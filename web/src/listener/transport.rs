@@ -7,10 +7,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
+
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// A TCP socket with the bytes that were read from it too early.
 pub(super) struct Transport {
@@ -55,23 +57,49 @@ impl Transport {
         }
     }
 
-    /// Has the client closed its side? What it sent before may still be unread. Asks the system nothing.
-    pub(super) fn is_left(&self) -> bool {
-        match &self.socket {
-            Socket::Live(stream) => match stream.ready(Interest::READABLE).now_or_never() {
-                Some(Ok(ready)) => ready.is_read_closed(),
-                Some(Err(_)) => true,
-                None => false,
-            },
-            Socket::Parked(_) | Socket::Lost => true,
-        }
-    }
-
     fn live(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         match &mut self.socket {
             Socket::Live(stream) => Ok(Pin::new(stream)),
             Socket::Parked(_) | Socket::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
+    }
+}
+
+/// A stream over a socket.
+pub(super) trait OverSocket {
+    /// Its socket, unless it was lost.
+    fn socket(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Has the other side ended its half, or is the connection broken? Asks the system, which knows before the runtime is
+    /// told and before what was sent is read; a microsecond.
+    fn has_ended(&self) -> bool {
+        let Some(socket) = self.socket() else { return true };
+        let mut asked = [PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)];
+        let is_told = rustix::event::poll(&mut asked, Some(&AT_ONCE));
+        // A system that cannot say leaves it to the next read.
+        is_told.is_ok_and(|count| count > 0)
+    }
+}
+
+impl OverSocket for Transport {
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        match &self.socket {
+            Socket::Live(stream) => Some(stream.as_fd()),
+            Socket::Parked(stream) => Some(stream.as_fd()),
+            Socket::Lost => None,
+        }
+    }
+}
+
+impl OverSocket for Box<TlsStream<Transport>> {
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.get_ref().0.socket()
+    }
+}
+
+impl OverSocket for UnixStream {
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
     }
 }
 
@@ -113,10 +141,7 @@ impl ParkedStream {
     pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
         match self {
             ParkedStream::Plain(stream) => Some(stream.as_fd()),
-            ParkedStream::Tls(stream) => match &stream.get_ref().0.socket {
-                Socket::Parked(stream) => Some(stream.as_fd()),
-                Socket::Live(_) | Socket::Lost => None,
-            },
+            ParkedStream::Tls(stream) => stream.socket(),
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pulse::Pulse;
 use super::refusal;
+use super::transport::OverSocket;
 use crate::limits::DRAIN_MAX_BYTES;
 
 /// Renders our answer in place of an automatic one.
@@ -51,12 +52,15 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + OverSocket + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.prefix.is_empty() {
             let count = self.prefix.len().min(buf.remaining());
             buf.put_slice(&self.prefix.split_to(count));
             self.pulse.received();
+            return Poll::Ready(Ok(()));
+        }
+        if self.pulse.looks_for_end(|| self.stream.has_ended()) {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();

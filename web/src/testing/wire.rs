@@ -60,7 +60,12 @@ impl World {
 
     /// One whose platform the test reaches.
     pub(crate) fn over(domain: &DomainWorld, limits: Limits) -> Self {
-        Self::of(app_over(domain, limits), "127.0.0.1:0".parse().unwrap(), |_| {})
+        Self::over_with(domain, limits, |_| {})
+    }
+
+    /// The same, with a listener of the test's making.
+    pub(crate) fn over_with(domain: &DomainWorld, limits: Limits, change: impl FnOnce(&mut ListenerConfig)) -> Self {
+        Self::of(app_over(domain, limits), "127.0.0.1:0".parse().unwrap(), change)
     }
 
     fn of(app: App, address: Address, change: impl FnOnce(&mut ListenerConfig)) -> Self {

@@ -21,7 +21,6 @@ use super::super::hints::{SEAWALL_DEVICE, SEAWALL_GAME, X_ATTEMPT, X_DEADLINE_MS
 use super::super::rank::RANKS;
 use super::super::tenants::Tenant;
 use crate::admission::{AdmissionOptions, Mode};
-use crate::exchange::{Charge, Exchange};
 use crate::testing::{TestHost, app_with, code, eventually};
 use crate::wire::{AdmissionView, Problem};
 use crate::{App, Limits, Origin, Pressure, Surface};
@@ -277,28 +276,6 @@ async fn a_forger_does_not_use_up_the_quota_of_a_key() {
     );
     assert!(problem(&refused).retry_after_ms.unwrap() <= 1_001);
     assert_eq!(house.shed(Class::Verify, Reason::ServerKey), 1);
-}
-
-#[tokio::test]
-async fn a_handler_knows_when_its_caller_stops_waiting() {
-    let house = House::new(|_| {});
-    let exchange = |deadline| Exchange {
-        app: Arc::clone(&house.app.inner),
-        route: crate::routes::find("session.refresh").unwrap(),
-        origin: Arc::clone(&house.origin),
-        call: seawall_domain::Call::platform([1; 16]),
-        bearer: String::new(),
-        uri: http::Uri::default(),
-        path_params: Vec::new(),
-        body: Bytes::new(),
-        deadline,
-        charge: Charge { place: 0, quota: None },
-    };
-    let in_a_minute = Instant::now() + Duration::from_secs(60);
-    let at = exchange(Some(in_a_minute)).deadline_at().unwrap();
-    assert!((START_AT + 30_000..=START_AT + 60_000).contains(&at), "{at}");
-    assert_eq!(exchange(Some(Instant::now())).deadline_at(), Some(START_AT));
-    assert_eq!(exchange(None).deadline_at(), None);
 }
 
 /// A body that comes only after `wait`, without a timer's help.

@@ -284,34 +284,3 @@ async fn fields_nobody_knows_are_ignored_and_counted_for_players() {
     let counted = world.metric("seawall_http_unknown_fields_total{op=\"session.refresh\"}");
     assert!((counted - 2.0).abs() < 0.5, "{counted}");
 }
-
-/// An HTTP/2 frame.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-#[tokio::test]
-async fn streams_that_are_opened_and_reset_in_a_hurry_end_the_connection() {
-    let world = World::start(Limits::default(), |_| {});
-    let mut client = world.connect().await;
-    let mut bytes = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(4, 0, 0, &[])].concat();
-    for stream in (1..2000).step_by(2) {
-        // GET / http from the static table, then RST_STREAM CANCEL.
-        bytes.extend(frame(1, 5, stream, &[0x82, 0x84, 0x86]));
-        bytes.extend(frame(3, 0, stream, &[0, 0, 0, 8]));
-    }
-    // The server may close before it has read everything.
-    let _ = client.stream.write_all(&bytes).await;
-    let mut answer = Vec::new();
-    let read = tokio::io::AsyncReadExt::read_to_end(&mut client.stream, &mut answer);
-    let ended = tokio::time::timeout(crate::testing::PATIENCE, read)
-        .await
-        .expect("the connection goes on");
-    let goaway_calm = [0, 0, 0, 11].as_slice();
-    assert!(
-        ended.is_err() || answer.windows(4).any(|part| part == goaway_calm),
-        "{answer:?}"
-    );
-    assert_eq!(world.connect().await.get("/livez").await.status, 200);
-}

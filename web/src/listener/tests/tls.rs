@@ -108,11 +108,20 @@ const RSA: &[SignatureScheme] = &[SignatureScheme::RSA_PSS_SHA256, SignatureSche
 
 async fn connect(world: &World, config: &Arc<ClientConfig>, host: &str) -> TlsStream<TcpStream> {
     let stream = TcpStream::connect(("127.0.0.1", world.port())).await.unwrap();
+    shake_hands_with(stream, config, host).await
+}
+
+async fn shake_hands_with(stream: TcpStream, config: &Arc<ClientConfig>, host: &str) -> TlsStream<TcpStream> {
     let host = ServerName::try_from(host.to_owned()).unwrap();
     TlsConnector::from(Arc::clone(config))
         .connect(host, stream)
         .await
         .unwrap()
+}
+
+/// TLS over a stream, for HTTP/1.
+pub(super) async fn shake_hands(stream: TcpStream) -> TlsStream<TcpStream> {
+    shake_hands_with(stream, &client_config(ECDSA, &["http/1.1"]), "a.example").await
 }
 
 /// One request, so that the session ticket arrives; tells how the handshake went.
