@@ -30,10 +30,10 @@ pub const WORK_MAX: Duration = Duration::from_secs(60);
 /// Numbers that are tried between two looks at whether to go on: about a tenth of a millisecond.
 const LOOK_EVERY: u64 = 1_024;
 
-/// Whether an answer asks for a proof of work before anything else.
+/// Whether an answer asks for a proof of work before anything else. A registration says so with 201, as when it made something.
 #[must_use]
 pub fn asks_for_proof(answer: &Answer<'_>) -> bool {
-    answer.status == 200 && answer.field("outcome") == Some("challenge")
+    matches!(answer.status, 200 | 201) && answer.field("outcome") == Some("challenge")
 }
 
 /// A challenge: which number, written in digits behind the salt, has this hash?

@@ -77,7 +77,7 @@ impl Doors {
                             Reaction::Challenge(solved_by, expires_s) => {
                                 answer(
                                     &mut stream,
-                                    200,
+                                    201,
                                     &challenge_body(&number.to_string(), solved_by, expires_s),
                                 );
                             }
