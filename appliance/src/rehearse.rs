@@ -29,16 +29,20 @@ use std::time::Duration;
 
 use seawall_domain::ports::Clock as _;
 use seawall_load::storm::visitors::Roles;
+use serde_json::Value;
 
 use crate::cli::failure::Failure;
 use crate::cli::instant;
 use crate::cli::output::Output;
 use crate::clock::SystemClock;
 use crate::settings::{Origin, Settings, catalogue};
-use drive::{Cost, Driver};
+use drive::{Cost, Driver, OnThisHost};
+use findings::Findings;
 use knee::whole;
 use plan::Plan;
+use service::Known;
 use step::Step;
+use stop::Stop;
 
 /// Files this process needs beside those of its connections.
 const SPARE_FILES: u64 = 200;
@@ -60,6 +64,18 @@ fn enough_files(plan: &Plan) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// Makes the players, and drives the storm.
+fn storm(
+    service: &Known,
+    plan: &Plan,
+    host: Option<OnThisHost<'_>>,
+    stop: &Stop,
+    out: &Output,
+) -> Result<Measured, Failure> {
+    out.note(&format!("making {} players …", whole(plan.players as f64)));
+    measure(&mut Driver::prepare(service, plan, host, stop)?, plan, out)
 }
 
 /// Finds out what is carried, unless that was said, and offers the steps.
@@ -93,6 +109,45 @@ fn measure(driver: &mut Driver<'_>, plan: &Plan, out: &Output) -> Result<Measure
     })
 }
 
+/// What is found in any rehearsal, with its own remarks first. Nothing is known yet of whom it went to, of the host and its settings.
+fn findings(mode: &'static str, plan: &Plan, measured: Measured, mut remarks: Vec<String>) -> Findings {
+    remarks.extend(knee::first_late(&measured.steps));
+    remarks.extend(proof_remark(&measured.steps));
+    remarks.extend(mix_remarks(plan));
+    Findings {
+        mode,
+        at: now(),
+        whom: String::new(),
+        remarks,
+        differs: Vec::new(),
+        machine: Value::Null,
+        plan: plan.to_json(),
+        players: plan.players,
+        duration_s: plan.duration_s,
+        base_visits_per_s: measured.base,
+        knee: knee::knee(&measured.steps),
+        steps: measured.steps,
+        false_invalids: measured.false_invalids,
+        proposals: Vec::new(),
+        settings: Vec::new(),
+    }
+}
+
+/// What challenges did to the steps, if there were any that the loader had no time for.
+fn proof_remark(steps: &[Step]) -> Option<String> {
+    let sum = |of: fn(&Step) -> u64| steps.iter().map(of).sum::<u64>();
+    let (late, asked) = (
+        sum(|step| step.proofs.dropped + step.proofs.expired),
+        sum(|step| step.proofs.asked),
+    );
+    (late > 0).then(|| {
+        format!(
+            "{late} of {asked} proofs of work were not done in time: this one loader works for all devices; those players came later than \
+             the server let them"
+        )
+    })
+}
+
 /// Settings that are not at their default, as a file would have them; secrets are left out.
 fn chosen(settings: &Settings) -> Vec<(String, String)> {
     let chosen = catalogue::SETTINGS
@@ -117,4 +172,35 @@ fn mix_remarks(plan: &Plan) -> Vec<String> {
 
 fn now() -> String {
     instant::show(SystemClock.now_at())
+}
+
+#[cfg(test)]
+mod tests {
+    use seawall_load::storm::counts::Proofs;
+
+    use super::*;
+
+    #[test]
+    fn proofs_are_a_remark_only_when_the_loader_was_short_of_time() {
+        let step = |proofs| Step {
+            proofs,
+            ..Step::default()
+        };
+        let in_time = Proofs {
+            asked: 7,
+            again: 1,
+            solved: 7,
+            ..Proofs::default()
+        };
+        assert_eq!(proof_remark(&[step(in_time), Step::default()]), None);
+        let short = Proofs {
+            asked: 3,
+            solved: 1,
+            expired: 1,
+            dropped: 1,
+            ..Proofs::default()
+        };
+        let remark = proof_remark(&[step(in_time), step(short)]).unwrap();
+        assert!(remark.starts_with("2 of 10 proofs of work"), "{remark}");
+    }
 }

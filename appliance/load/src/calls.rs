@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::proof::Proving;
 use crate::service::{ACCOUNTS, Player, REFRESH, Service, post};
 use crate::{Answer, Arrival, Callers, Next, NoMeter, Plan, Verdict, run};
 
@@ -84,6 +85,14 @@ impl Callers for Box<dyn Callers + '_> {
 
     fn resume(&mut self, slot: usize, out: &mut Vec<u8>) {
         self.as_mut().resume(slot, out);
+    }
+
+    fn ready(&mut self) -> Option<(usize, Next)> {
+        self.as_mut().ready()
+    }
+
+    fn is_working(&self) -> bool {
+        self.as_ref().is_working()
     }
 
     fn lost(&mut self, slot: usize) -> Next {
@@ -259,7 +268,7 @@ pub fn register(service: &dyn Service, count: usize, mut guests: Guests) -> io::
         if service.pace_per_s().is_some() {
             end = end.max(Instant::now() + plan.span + MAKING_MAX);
         }
-        let outcome = run(&plan, &mut guests, &mut NoMeter)?;
+        let outcome = run(&plan, &mut Proving::new(&mut guests), &mut NoMeter)?;
         // After a storm it may take a moment until everybody is let in again.
         if outcome.failures() > 0 || Instant::now() > end {
             let why = format!("guests were not registered: {:?}", outcome.examples);

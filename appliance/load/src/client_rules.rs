@@ -11,6 +11,8 @@ pub const BACK_OFF_BASE_MS: u64 = 1_000;
 pub const BACK_OFF_MAX_MS: u64 = 60_000;
 /// Attempts that one action of the player may take before the player is told.
 pub const ATTEMPTS_MAX: u32 = 3;
+/// Proofs of work that one attempt is worth. A challenge beyond them, met by as many proofs that did not count, is a failure of it.
+pub const PROOFS_MAX: u32 = 3;
 /// Instant retries of a naive client.
 pub const NAIVE_RETRIES: u32 = 3;
 /// How long a naive client waits for any answer, in milliseconds; shorter than a slow disk takes.
@@ -54,6 +56,8 @@ pub struct Reply<'a> {
     pub retry_after_ms: Option<u64>,
     /// Whether the body gives a place in the waiting room.
     pub has_place: bool,
+    /// Whether the `outcome` of the body is `challenge`.
+    pub has_challenge: bool,
 }
 
 /// What came of an attempt.
@@ -79,6 +83,8 @@ pub enum Meaning {
     AccessBad,
     /// The refresh token is proven bad.
     RefreshBad,
+    /// A proof of work comes first.
+    Challenged,
     /// A rule refuses this (a ban, a wrong password, maintenance): tell the player; the same again gives the same.
     Refused,
 }
@@ -101,6 +107,7 @@ impl Seen<'_> {
             (200..=299, Call::Verify, Some("denied"), _) => Meaning::Refused,
             (200..=299, Call::Verify, Some("invalid"), _) => Meaning::AccessBad,
             (200..=299, Call::Verify, ..) => unknown,
+            (200..=299, Call::Login | Call::Register, ..) if reply.has_challenge => Meaning::Challenged,
             (200..=299, ..) => Meaning::Good,
             // A game server's own key, clock or signature; nothing about the player.
             (401, Call::Verify, ..) => unknown,
@@ -133,6 +140,11 @@ pub enum Step {
         call: Call,
         /// In milliseconds.
         wait_ms: u64,
+    },
+    /// The work for the challenge that came, then this call again with its proof; it is still the same attempt.
+    Prove {
+        /// Which.
+        call: Call,
     },
     /// The player is told why not; nothing is repeated.
     Tell,
@@ -215,6 +227,8 @@ pub struct Sdk {
     budget: Budget,
     /// Attempts of the call that is under way, which failed.
     failed: u32,
+    /// Challenges of this attempt.
+    challenges: u32,
     access_is_bad: bool,
     refresh_is_bad: bool,
 }
@@ -230,7 +244,15 @@ impl Sdk {
     pub fn after(&mut self, call: Call, seen: &Seen<'_>, chance: f64) -> Step {
         let at_once = |call| Step::Next { call, wait_ms: 0 };
         let is_in_line = matches!(seen, Seen::Answer(reply) if reply.is_ours && reply.has_place);
-        match seen.meaning(call) {
+        let meaning = seen.meaning(call);
+        let challenges = std::mem::take(&mut self.challenges);
+        match meaning {
+            // Neither a failure nor a success, until proofs are met by challenges again and again.
+            Meaning::Challenged if challenges < PROOFS_MAX => {
+                self.challenges = challenges + 1;
+                return Step::Prove { call };
+            }
+            Meaning::Challenged => return self.again(call, chance, 0),
             // Waiting in line is no failure: it goes on until the turn comes.
             Meaning::Unknown { retry_after_ms } if is_in_line && call == Call::Login => {
                 self.failed += 1;
@@ -294,7 +316,7 @@ impl Naive {
     /// What it does after an attempt of `call`.
     pub fn after(&mut self, call: Call, seen: &Seen<'_>) -> Step {
         let worked = matches!(seen, Seen::Answer(reply) if (200..=299).contains(&reply.status)
-            && (call != Call::Verify || reply.verdict == Some("valid")));
+            && !reply.has_challenge && (call != Call::Verify || reply.verdict == Some("valid")));
         if worked {
             self.retries = 0;
             return Step::Done;
@@ -343,6 +365,16 @@ mod tests {
         is_ours: true,
         retry_after_ms: None,
         has_place: false,
+        has_challenge: false,
+    });
+    const CHALLENGED: Seen<'_> = Seen::Answer(Reply {
+        status: 200,
+        code: None,
+        verdict: None,
+        is_ours: true,
+        retry_after_ms: None,
+        has_place: false,
+        has_challenge: true,
     });
     const ALL: [Call; 5] = [
         Call::Refresh,
@@ -591,6 +623,48 @@ mod tests {
         }
         assert!(sdk.budget.allows_retry());
         assert_eq!(sdk.attempt(), 51);
+    }
+
+    #[test]
+    fn a_challenge_is_no_failure_until_proofs_are_in_vain() {
+        for call in [Call::Login, Call::Register] {
+            let mut sdk = Sdk::default();
+            for _ in 0..PROOFS_MAX {
+                assert_eq!(sdk.after(call, &CHALLENGED, 0.5), Step::Prove { call });
+                assert_eq!(sdk.attempt(), 1, "the call with its proof is the same attempt");
+            }
+            let step = sdk.after(call, &CHALLENGED, 0.5);
+            assert_eq!(step, Step::Next { call, wait_ms: 500 }, "a failure, with its back-off");
+            assert_eq!(sdk.attempt(), 2);
+            assert_eq!(
+                sdk.after(call, &CHALLENGED, 0.5),
+                Step::Prove { call },
+                "another attempt"
+            );
+            assert_eq!(
+                sdk.after(call, &Seen::Nothing, 0.5),
+                Step::Next { call, wait_ms: 1_000 }
+            );
+            assert_eq!(sdk.challenges, 0);
+            assert_eq!(sdk.after(call, &GOOD, 0.5), Step::Done);
+        }
+        let foreign = Seen::Answer(Reply {
+            status: 200,
+            has_challenge: true,
+            ..Reply::default()
+        });
+        assert!(matches!(foreign.meaning(Call::Login), Meaning::Unknown { .. }));
+    }
+
+    #[test]
+    fn the_naive_client_takes_a_challenge_for_an_error() {
+        let mut naive = Naive::default();
+        let call = Call::Register;
+        for _ in 0..NAIVE_RETRIES {
+            assert_eq!(naive.after(call, &CHALLENGED), Step::Next { call, wait_ms: 0 });
+        }
+        let wait_ms = NAIVE_PAUSE_MS;
+        assert_eq!(naive.after(call, &CHALLENGED), Step::Next { call, wait_ms });
     }
 
     #[test]

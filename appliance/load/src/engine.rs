@@ -4,6 +4,7 @@
 #![allow(clippy::indexing_slicing)]
 
 mod ending;
+mod waiting;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -207,6 +208,7 @@ impl<'a> Engine<'a> {
             }
         }
         self.wake(now);
+        self.go_on_with_ready();
         self.give_up(now);
         let timeout = if may_sleep {
             self.timeout(now, end)
@@ -223,17 +225,6 @@ impl<'a> Engine<'a> {
 
     fn out_count(&self) -> usize {
         self.slots.len() - self.free.len()
-    }
-
-    /// An open loop never sleeps: the kernel would wake it late. Its core is its own.
-    /// Neither do clients that come again at their own times.
-    fn timeout(&self, now: Instant, end: Instant) -> Duration {
-        let may_begin = !self.free.is_empty() && !self.is_full() && self.out_count() < OUT_MAX;
-        if self.is_open() || may_begin || !self.wakes.is_empty() {
-            return Duration::ZERO;
-        }
-        let to_mark = if self.measuring { end } else { self.measure_from };
-        WAIT_MAX.min(to_mark.saturating_duration_since(now).max(Duration::from_millis(1)))
     }
 
     /// Opens the connections of a run that keeps them.
@@ -359,36 +350,6 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn wake(&mut self, now: Instant) {
-        while let Some(Reverse((at, slot))) = self.wakes.peek().copied() {
-            if at > now {
-                break;
-            }
-            self.wakes.pop();
-            if at >= self.measure_from {
-                self.outcome.late.saturating_record(nanos(now - at));
-            }
-            self.slots[slot].since = Some(at);
-            self.out.clear();
-            self.callers.resume(slot, &mut self.out);
-            self.send(slot);
-        }
-    }
-
-    /// Callers that waited long enough are told that their connection is lost, and it is closed.
-    fn give_up(&mut self, now: Instant) {
-        while let Some(Reverse((at, slot, sent))) = self.limits.peek().copied() {
-            if at > now {
-                break;
-            }
-            self.limits.pop();
-            let place = &self.slots[slot];
-            if place.waits_for_answer && place.sent == sent {
-                self.lost(slot, &io::Error::from(io::ErrorKind::TimedOut));
-            }
-        }
-    }
-
     /// Waits for events and deals with them.
     fn turn(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         match self.poll.poll(events, timeout) {
@@ -490,6 +451,7 @@ impl<'a> Engine<'a> {
                 self.send(slot);
             }
             Next::Wait(span) => self.wakes.push(Reverse((Instant::now() + span, slot))),
+            Next::Work => {}
         }
     }
 }

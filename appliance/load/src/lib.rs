@@ -9,13 +9,16 @@
 //! again). The generator measures its own lateness, for a loader that is late proves nothing about the server. Loads of several kinds,
 //! each with its own connections and its own figures, run side by side on the one thread ([`run_together`]).
 //!
-//! [`client_rules`] says what a client does with an answer; [`storm`] are thousands of such clients; [`service`] is whom they call.
+//! [`client_rules`] says what a client does with an answer; [`storm`] are thousands of such clients; [`service`] is whom they call;
+//! [`proof`] does the work that a server may ask of them, on threads beside the one.
 //! The crate knows no other part of the product: what it says to a server is what a client says.
 
 pub mod calls;
 pub mod client_rules;
 mod connection;
+pub mod dice;
 mod engine;
+pub mod proof;
 mod schedule;
 pub mod service;
 pub mod storm;
@@ -196,6 +199,8 @@ pub enum Next {
     Send,
     /// It comes again after this time, by [`Callers::resume`]; its connection stays its own.
     Wait(Duration),
+    /// It works on its own until [`Callers::ready`] names it; its connection stays its own.
+    Work,
 }
 
 /// Who calls and what: prepared requests, or simulated clients that react to answers. A slot is a connection's place, 0 up to
@@ -214,6 +219,17 @@ pub trait Callers {
 
     /// Its wait is over: append the next request to `out`.
     fn resume(&mut self, _slot: usize, _out: &mut Vec<u8>) {}
+
+    /// A caller whose own work ([`Next::Work`]) has ended, and what it does next; asked until there is none. With [`Next::Send`] its request
+    /// is what it writes by [`resume`](Callers::resume).
+    fn ready(&mut self) -> Option<(usize, Next)> {
+        None
+    }
+
+    /// Whether somebody works on its own: the loop then leaves the processor to it in moments in which nothing is due.
+    fn is_working(&self) -> bool {
+        false
+    }
 
     /// Its connection was refused or lost while it waited for an answer, or it waited longer than it [waits](Callers::waits_for).
     fn lost(&mut self, _slot: usize) -> Next {

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use crate::Arrival;
+use crate::dice::Dice;
 
 /// Endless intended times, never going backwards.
 pub struct Schedule {
     arrival: Arrival,
     count: u64,
     at_s: f64,
-    dice: u64,
+    dice: Dice,
 }
 
 impl Schedule {
@@ -24,17 +25,8 @@ impl Schedule {
             arrival,
             count: 0,
             at_s: 0.0,
-            dice: seed,
+            dice: Dice::new(seed),
         })
-    }
-
-    /// A number in (0, 1], by splitmix64.
-    fn chance(&mut self) -> f64 {
-        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.dice;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64 + f64::EPSILON
     }
 }
 
@@ -46,7 +38,11 @@ impl Iterator for Schedule {
             Arrival::Closed => return None,
             // From the count, so that no rounding adds up.
             Arrival::Constant(rate) => self.at_s = self.count as f64 / rate,
-            Arrival::Poisson { rate, .. } => self.at_s -= self.chance().min(1.0).ln() / rate,
+            Arrival::Poisson { rate, .. } => {
+                // Above 0, for the logarithm.
+                let chance = (self.dice.chance() + f64::EPSILON).min(1.0);
+                self.at_s -= chance.ln() / rate;
+            }
         }
         self.count += 1;
         Some(Duration::from_secs_f64(self.at_s))

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::copy::{Made, Scratch};
-use super::drive::{Driver, OnThisHost};
+use super::drive::OnThisHost;
 use super::findings::Findings;
 use super::machine::{self, Cpus};
 use super::plan::Plan;
@@ -15,7 +15,7 @@ use super::server::ScratchServer;
 use super::service::{Game, Known, MARK};
 use super::stop::Stop;
 use super::watch::Watch;
-use super::{Measured, knee, measure, proposal, settings as own_settings};
+use super::{Measured, proposal, settings as own_settings, storm};
 use crate::cli::ask::{AdminClient, Ask};
 use crate::cli::catalogue;
 use crate::cli::failure::Failure;
@@ -72,9 +72,7 @@ pub fn rehearse(local: &Local<'_>, plan: &Plan, stop: &Stop, out: &Output) -> Re
         cpus: cpus.server.len(),
         watch: &watch,
     };
-    out.note(&format!("making {} players …", knee::whole(plan.players as f64)));
-    let mut driver = Driver::prepare(&known, plan, Some(host), stop)?;
-    let measured = measure(&mut driver, plan, out)?;
+    let measured = storm(&known, plan, Some(host), stop, out)?;
     let status = runtime.block_on(status(&socket))?;
     drop(watch);
     drop(server);
@@ -184,50 +182,34 @@ fn id<T: std::str::FromStr>(text: &str) -> Result<T, Failure> {
 }
 
 fn findings(local: &Local<'_>, plan: &Plan, measured: Measured, status: &Value, cpus: &Cpus) -> Findings {
-    let knee = knee::knee(&measured.steps);
-    let number = |pointer: &str| status.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
-    let proposed = proposal::Measured {
-        steps: &measured.steps,
-        knee: knee.place.unwrap_or(usize::MAX),
-        is_open: knee.is_open,
-        span_s: f64::from(plan.duration_s),
-        players: plan.players,
-        costs: &measured.costs,
-        hash_us: Some(number("/hash_pool/cost_us") as f64).filter(|us| *us > 0.0 && number("/hash_pool/done") > 0),
-        hash_threads: number("/hash_pool/threads"),
-        cpus: cpus.server.len(),
-    };
-    let proposals = proposal::proposals(&proposed, local.settings);
-    let mut remarks = vec![if cpus.are_shared() {
+    let remark = if cpus.are_shared() {
         "server and loader share the one processor of this machine: a host that only serves carries more".to_owned()
     } else {
         format!(
             "server and loader share this machine: the server has {} of its processors, the loader the other one",
             cpus.server.len()
         )
-    }];
-    remarks.extend(knee::first_late(&measured.steps));
-    remarks.extend(super::mix_remarks(plan));
-    let mut machine = machine::describe();
-    if let Some(fields) = machine.as_object_mut() {
+    };
+    let costs = measured.costs.clone();
+    let mut found = super::findings("local", plan, measured, vec![remark]);
+    let number = |pointer: &str| status.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+    let proposed = proposal::Measured {
+        steps: &found.steps,
+        knee: found.knee.place.unwrap_or(usize::MAX),
+        is_open: found.knee.is_open,
+        span_s: f64::from(plan.duration_s),
+        players: plan.players,
+        costs: &costs,
+        hash_us: Some(number("/hash_pool/cost_us") as f64).filter(|us| *us > 0.0 && number("/hash_pool/done") > 0),
+        hash_threads: number("/hash_pool/threads"),
+        cpus: cpus.server.len(),
+    };
+    found.proposals = proposal::proposals(&proposed, local.settings);
+    found.settings = super::chosen(local.settings);
+    found.machine = machine::describe();
+    if let Some(fields) = found.machine.as_object_mut() {
         fields.insert("server_cpus".into(), json!(cpus.server));
         fields.insert("loader_cpu".into(), json!(cpus.loader));
     }
-    Findings {
-        mode: "local",
-        at: super::now(),
-        whom: String::new(),
-        remarks,
-        differs: Vec::new(),
-        machine,
-        plan: plan.to_json(),
-        players: plan.players,
-        duration_s: plan.duration_s,
-        base_visits_per_s: measured.base,
-        steps: measured.steps,
-        knee,
-        false_invalids: measured.false_invalids,
-        proposals,
-        settings: super::chosen(local.settings),
-    }
+    found
 }

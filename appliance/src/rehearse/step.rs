@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use seawall_load::Outcome;
 use seawall_load::client_rules::Call;
-use seawall_load::storm::counts::Counts;
+use seawall_load::storm::counts::{Counts, Proofs};
 use seawall_load::storm::tally::{CALLS, Tally};
 use serde::Serialize;
 
@@ -63,6 +63,8 @@ pub struct Step {
     pub false_invalids: u64,
     /// Connections refused or lost, and answers waited for in vain.
     pub lost: u64,
+    /// Proofs of work that were asked for, and what came of them.
+    pub proofs: Proofs,
     /// Lateness of the loader itself in one call of a hundred, in milliseconds.
     pub loader_late_ms: f64,
     /// Too little was in time, and the loader was so late that it may be to blame: the step says nothing. Times count from the intended
@@ -126,6 +128,7 @@ impl Step {
             extra_logins: counts.extra_logins,
             false_invalids: counts.false_invalids,
             lost: counts.lost,
+            proofs: counts.proofs,
             loader_late_ms: late_ms,
             is_void: late_ms > LATE_MAX_MS && in_time_share < IN_TIME_MIN,
             server_cpu_share: None,

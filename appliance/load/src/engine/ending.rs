@@ -102,6 +102,7 @@ impl Engine<'_> {
                 };
                 self.wakes.push(Reverse((Instant::now() + pause, slot)));
             }
+            Next::Work => {}
         }
     }
 

@@ -7,6 +7,7 @@ use crate::client_rules::{Call, Naive, Sdk, Seen, Step, headers, ticket_header};
 use serde_json::{Value, json};
 
 use super::waits;
+use crate::proof::Proof;
 use crate::service::{ACCOUNT, ACCOUNTS, Player, REFRESH, SESSIONS, Service, VERIFY, credential_body};
 
 /// Header that tells the attempt, as it stands in a prepared check.
@@ -63,6 +64,8 @@ pub struct Client {
     pub owes_refresh_at: Option<Instant>,
     /// Its place in the waiting room for logins.
     pub ticket: Option<String>,
+    /// The proof of work that goes with its login or registration.
+    pub proof: Option<Proof>,
     /// Since when nobody knows whether a refresh took place.
     pub refresh_in_doubt_at: Option<Instant>,
     /// What it comes for: the first call of each of its visits.
@@ -120,6 +123,7 @@ impl Client {
             since: Instant::now(),
             owes_refresh_at: None,
             ticket: None,
+            proof: None,
             refresh_in_doubt_at: None,
             entry: call,
             checks_wanted: 0,
@@ -142,6 +146,7 @@ impl Client {
         self.checks_wanted = checks;
         self.is_in = false;
         self.is_induced = false;
+        self.proof = None;
         self.is_out = true;
         self.visits += 1;
         if self.entry == Call::Register {
@@ -244,7 +249,10 @@ impl Client {
     }
 
     fn credentials(&self, seawall: &dyn Service) -> String {
-        credential_body(seawall, &self.credential, &self.device())
+        let body = credential_body(seawall, &self.credential, &self.device());
+        self.proof
+            .as_ref()
+            .map_or_else(|| body.clone(), |proof| proof.with_body(&body))
     }
 
     fn write_sdk(&self, seawall: &dyn Service, path: &str, body: &str, out: &mut Vec<u8>) {

@@ -3,7 +3,10 @@
 // A bucket is there before it is asked for.
 #![allow(clippy::indexing_slicing)]
 
+use std::fmt;
 use std::time::Duration;
+
+use serde::Serialize;
 
 /// Length of a bucket.
 pub const BUCKET: Duration = Duration::from_millis(100);
@@ -21,6 +24,39 @@ pub struct Bucket {
     pub goodput: f64,
 }
 
+/// What came of challenges, which ask for a proof of work.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Proofs {
+    /// Challenges that came; those of clients that do no work among them.
+    pub asked: u64,
+    /// Those of them that met a proof: it was wrong, used, or too late.
+    pub again: u64,
+    /// Challenges that were solved.
+    pub solved: u64,
+    /// Challenges that ended before they were solved.
+    pub expired: u64,
+    /// Challenges for which the loader had no room, though each device would have worked on its own: these clients come later than
+    /// the server let them.
+    pub dropped: u64,
+}
+
+impl fmt::Display for Proofs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            asked,
+            again,
+            solved,
+            expired,
+            dropped,
+        } = self;
+        write!(
+            f,
+            "{asked} proofs of work asked for, {again} of them again; {solved} solved, {expired} expired, "
+        )?;
+        write!(f, "{dropped} not begun because the loader had too many")
+    }
+}
+
 /// What happened to a crowd.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Counts {
@@ -33,6 +69,8 @@ pub struct Counts {
     pub false_invalids: u64,
     /// Connections refused or lost, and answers waited for in vain.
     pub lost: u64,
+    /// Proofs of work.
+    pub proofs: Proofs,
     /// Milliseconds from the beginning until a client was in, in the order in which they came.
     pub in_at_ms: Vec<u64>,
 }

@@ -3,6 +3,8 @@
 // A slot of the run is a client, for there are as many of both.
 #![allow(clippy::indexing_slicing)]
 
+mod proving;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +15,8 @@ use super::client::{Client, Conduct};
 use super::counts::Counts;
 use super::tally::{NO_ANSWER, Tally};
 use super::{deadline, waits, work_units};
+use crate::dice::Dice;
+use crate::proof::{Solver, asks_for_proof};
 use crate::service::{Player, Service};
 use crate::{Answer, Callers, Next, Verdict};
 
@@ -66,7 +70,8 @@ pub struct Crowd<'a> {
     clients: Vec<Client>,
     habits: Habits,
     begun: Option<Instant>,
-    dice: u64,
+    dice: Dice,
+    solver: Solver,
     visiting: Option<Visiting>,
     /// What happened.
     pub counts: Counts,
@@ -81,7 +86,8 @@ impl<'a> Crowd<'a> {
             clients,
             habits,
             begun: None,
-            dice: habits.seed,
+            dice: Dice::new(habits.seed),
+            solver: Solver::default(),
             visiting: None,
             counts: Counts::default(),
         }
@@ -115,15 +121,6 @@ impl<'a> Crowd<'a> {
     #[must_use]
     pub fn begun(&self) -> Option<Instant> {
         self.begun
-    }
-
-    /// A number in 0 to 1, by splitmix64.
-    fn chance(&mut self) -> f64 {
-        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.dice;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     fn since_begin(&self, now: Instant) -> Duration {
@@ -180,6 +177,7 @@ impl<'a> Crowd<'a> {
                 let is_401 = matches!(seen, Seen::Answer(reply) if reply.status == 401);
                 self.counts.false_invalids += u64::from(is_401);
             }
+            Meaning::Challenged => {}
             Meaning::Unknown { .. } => match call {
                 Call::Refresh => client.refresh_in_doubt_at = client.refresh_in_doubt_at.or(Some(now)),
                 // It perhaps took place, and then it replaced the session whose token this is.
@@ -191,7 +189,7 @@ impl<'a> Crowd<'a> {
 
     /// A client's visit begins, at its intended time.
     fn come(&mut self, slot: usize, since: Instant) {
-        let (how_many, reconnects) = (self.chance(), self.chance());
+        let (how_many, reconnects) = (self.dice.chance(), self.dice.chance());
         let Some(Visiting { visits, tally, .. }) = &mut self.visiting else {
             return;
         };
@@ -231,6 +229,11 @@ impl<'a> Crowd<'a> {
                 client.call = call;
                 Duration::from_millis(wait_ms)
             }
+            // The call alone brings a fresh challenge.
+            Step::Prove { call } => {
+                client.call = call;
+                Duration::ZERO
+            }
             Step::Tell => {
                 self.leave(slot);
                 REFUSED_FOR
@@ -250,7 +253,7 @@ impl<'a> Crowd<'a> {
 
     fn done(&mut self, slot: usize, now: Instant) -> Duration {
         let at_ms = u64::try_from(self.since_begin(now).as_millis()).unwrap_or(u64::MAX);
-        let (chance, kind) = (self.chance(), self.chance());
+        let (chance, kind) = (self.dice.chance(), self.dice.chance());
         let habits = self.habits;
         let client = &mut self.clients[slot];
         let checks = if self.visiting.is_some() {
@@ -338,8 +341,10 @@ impl Callers for Crowd<'_> {
         let call = self.clients[slot].call;
         let meaning = seen.meaning(call);
         self.note(slot, meaning, &seen, now);
+        self.spend_proof(slot, meaning);
         let mut verdict = match meaning {
             Meaning::Good => Verdict::Ok,
+            Meaning::Challenged => Verdict::Refused,
             Meaning::Unknown { .. } if matches!(answer.status, 429 | 503) => Verdict::Refused,
             _ => Verdict::Wrong,
         };
@@ -356,10 +361,14 @@ impl Callers for Crowd<'_> {
             let client = &mut self.clients[slot];
             client.ticket = shown.or(client.ticket.take());
         }
-        let chance = self.chance();
+        let chance = self.dice.chance();
         let step = self.clients[slot].conduct.after(call, &seen, chance);
-        let wait = self.follow(slot, step, now);
-        let next = self.next(slot, wait, now);
+        let next = if let Step::Prove { .. } = step {
+            self.prove(slot, answer, now)
+        } else {
+            let wait = self.follow(slot, step, now);
+            self.next(slot, wait, now)
+        };
         if next == Next::Send {
             self.write(slot, out);
         }
@@ -370,12 +379,20 @@ impl Callers for Crowd<'_> {
         self.write(slot, out);
     }
 
+    fn ready(&mut self) -> Option<(usize, Next)> {
+        self.proven()
+    }
+
+    fn is_working(&self) -> bool {
+        self.solver.out() > 0
+    }
+
     fn lost(&mut self, slot: usize) -> Next {
         let now = Instant::now();
         self.counts.lost += 1;
         let call = self.clients[slot].call;
         self.note(slot, Seen::Nothing.meaning(call), &Seen::Nothing, now);
-        let chance = self.chance();
+        let chance = self.dice.chance();
         let step = self.clients[slot].conduct.after(call, &Seen::Nothing, chance);
         let wait = self.follow(slot, step, now);
         self.next(slot, wait, now)
@@ -407,6 +424,7 @@ fn reply<'a>(answer: &Answer<'a>) -> Reply<'a> {
         is_ours: answer.header("x-request-id").is_some(),
         retry_after_ms: answer.number("retry_after_ms").or_else(in_header),
         has_place: answer.field("ticket").is_some(),
+        has_challenge: asks_for_proof(answer),
     }
 }
 
@@ -414,6 +432,7 @@ fn reply<'a>(answer: &Answer<'a>) -> Reply<'a> {
 fn why(reply: &Reply<'_>) -> String {
     match (reply.code, reply.verdict) {
         _ if !reply.is_ours => format!("{} of somebody else", reply.status),
+        _ if reply.has_challenge => "challenge".to_owned(),
         (Some(code), _) => code.to_owned(),
         (None, Some(verdict)) => format!("{} {verdict}", reply.status),
         (None, None) => reply.status.to_string(),

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Conduct};
 use crate::calls::{Prepared, fresh_guests, is_201, making};
+use crate::proof::Proving;
 use crate::service::{ACCOUNTS, Player, Service, credential_body};
 use crate::{NoMeter, run};
 
@@ -81,7 +82,8 @@ pub fn with_passwords(seawall: &dyn Service, count: usize) -> Result<Vec<Value>,
         return Ok(credentials);
     }
     let plan = making(seawall, HASHES_AT_ONCE, count);
-    let outcome = run(&plan, &mut Prepared::new(&requests, is_201), &mut NoMeter)?;
+    let mut registrations = Prepared::new(&requests, is_201);
+    let outcome = run(&plan, &mut Proving::new(&mut registrations), &mut NoMeter)?;
     if outcome.ok != count as u64 {
         let why = format!("accounts were not registered: {:?}", outcome.examples);
         return Err(io::Error::other(why));

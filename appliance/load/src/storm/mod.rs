@@ -7,6 +7,9 @@ pub mod members;
 pub mod tally;
 pub mod visitors;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use crate::client_rules::Call;

@@ -6,6 +6,7 @@ use super::client::{Client, Conduct};
 use super::members::with_passwords;
 use crate::calls::fresh_guests;
 use crate::client_rules::Call;
+use crate::dice::Dice;
 use crate::service::Service;
 
 /// How many players come for what.
@@ -68,15 +69,11 @@ fn is_naive(number: usize, naive_share: f64) -> bool {
     so_far(number + 1) > so_far(number)
 }
 
-/// Puts items in an order of chance: Fisher and Yates, with splitmix64.
+/// Puts items in an order of chance: Fisher and Yates.
 pub fn shuffle<T>(items: &mut [T], seed: u64) {
-    let mut dice = seed;
+    let mut dice = Dice::new(seed);
     for last in (1..items.len()).rev() {
-        dice = dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = dice;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let place = (z ^ (z >> 31)) % (last as u64 + 1);
+        let place = dice.number() % (last as u64 + 1);
         items.swap(last, usize::try_from(place).unwrap_or(last));
     }
 }

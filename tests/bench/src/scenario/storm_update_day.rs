@@ -15,7 +15,7 @@ use crate::storm::client::Conduct;
 use crate::storm::counts::Counts;
 use crate::storm::crowd::{Crowd, Habits};
 use crate::storm::members::{Members, with_passwords};
-use crate::storm::{SOURCES, connections, start};
+use crate::storm::{SOURCES, connections, start_for_clients};
 
 const NAME: &str = "storm-update-day";
 /// Clients at most.
@@ -57,7 +57,7 @@ struct Day {
 }
 
 fn run(bench: &Bench) -> Result<Vec<Row>, Failure> {
-    let mut seawall = start(bench, &[])?;
+    let mut seawall = start_for_clients(bench, &[])?;
     let handshakes = handshakes(bench, &seawall)?;
     let players = (handshakes * IDEAL.as_secs_f64()) as usize / HANDSHAKES;
     let players = connections(bench, players.clamp(FEW, CLIENTS));
@@ -95,6 +95,9 @@ fn rows(days: &[Day], handshakes: f64, hash_s: f64) -> Vec<Row> {
             hash_s * 1e3
         ))
         .note(&format!("loader late by {:.1} ms (p99)", median(&each(|day| day.late_ms))));
+    for day in days {
+        in_time = in_time.note(&day.counts.proofs.to_string());
+    }
     if missing.iter().any(|count| *count > 0.0) {
         in_time = in_time.note("not all came in");
         in_time.goal_met = Some(false);

@@ -29,13 +29,22 @@ pub fn connections(bench: &Bench, wanted: usize) -> usize {
     wanted.min(room)
 }
 
-/// A server that so many clients may come to, with further settings. Pressure asks nobody for a proof of work: one machine
-/// cannot work for thousands of devices.
+/// A server that simulated clients may come to, with further settings. Under pressure it asks them for proofs of work, which those
+/// that keep the rules do, as on the day.
+///
+/// # Errors
+/// When it does not start.
+pub fn start_for_clients(bench: &Bench, settings: &[&str]) -> Result<Seawall, Failure> {
+    Seawall::start(bench, &[SETTINGS, settings].concat())
+}
+
+/// The same for calls that were made before the run. They cannot work, and a challenge would be one more answer to look at and no
+/// end of a call: so pressure asks nobody for a proof.
 ///
 /// # Errors
 /// When it does not start.
 pub fn start(bench: &Bench, settings: &[&str]) -> Result<Seawall, Failure> {
-    let seawall = Seawall::start(bench, &[SETTINGS, settings].concat())?;
+    let seawall = start_for_clients(bench, settings)?;
     let (game, data) = (seawall.fact("game_id"), seawall.data().display().to_string());
     bench.command_line(&[
         "game",
@@ -50,7 +59,7 @@ pub fn start(bench: &Bench, settings: &[&str]) -> Result<Seawall, Failure> {
     Ok(seawall)
 }
 
-/// The same without admission; else why there is none, a build that has no such setting for example.
+/// The same without admission, which asks nobody either; else why there is none, a build that has no such setting for example.
 ///
 /// # Errors
 /// As text, for a note.
