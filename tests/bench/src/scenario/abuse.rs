@@ -36,7 +36,7 @@ fn run(bench: &Bench) -> Result<Vec<Row>, Failure> {
         .map(|_| part_figures(&SERVER_CPU.to_string(), &arguments))
         .collect::<Result<Vec<_>, _>>()?;
     let row = |metric: &str, unit: &str, name: &str, times: f64| -> Result<Row, Failure> {
-        let figures = runs.iter().map(|run| Ok(figure(run, name)? * times));
+        let figures = runs.iter().map(|run| figure(run, name).map(|figure| figure * times));
         Ok(Row::of(
             NAME,
             metric,

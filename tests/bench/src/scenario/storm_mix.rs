@@ -133,7 +133,7 @@ fn run(bench: &Bench) -> Result<Vec<Row>, Failure> {
         }
     }
     drop(world);
-    let off = peers.as_ref().map_or(&[][..], |peers| &peers.off);
+    let off = peers.as_ref().map_or(&[][..], |peers| peers.off.as_slice());
     let own = runs
         .iter()
         .map(|runs| median(&runs.iter().map(|storm| storm.goodput).collect::<Vec<_>>()));
@@ -182,7 +182,7 @@ impl Peers {
 /// Beside nginx with `limit_req`.
 fn limited_rows(runs: &[Vec<Storm>; FACTORS.len()], peers: &Peers) -> Vec<Row> {
     let number = FACTORS.iter().position(|factor| *factor == LIMITED_FACTOR);
-    let own = number.map_or(&[][..], |number| &runs[number]);
+    let own = number.map_or(&[][..], |number| runs[number].as_slice());
     let row = |metric: &str, unit: &str, of: fn(&Storm) -> f64| {
         let each: Vec<f64> = own.iter().map(of).collect();
         let row = Row::of(NAME, &format!("{metric} at {LIMITED_FACTOR}x"), unit, &each);
