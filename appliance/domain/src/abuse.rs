@@ -22,7 +22,7 @@ mod tests;
 
 use cells::Cells;
 use key::{Seeds, address_id, limited_ip};
-use meter::Meter;
+use meter::{Meter, Spot};
 
 pub use key::SEED_BYTES;
 pub use options::{AbuseOptions, Limit, LimitAction};
@@ -153,6 +153,16 @@ pub struct AbuseCounters {
     pub bytes: u64,
 }
 
+/// What an attempt is counted at.
+struct Spots {
+    device: Option<Spot>,
+    account: Option<Spot>,
+    phone: Option<Spot>,
+    network: Option<Spot>,
+    address: Option<Spot>,
+    game: Option<Spot>,
+}
+
 #[derive(Default)]
 struct Tally {
     decisions: AtomicU64,
@@ -207,8 +217,12 @@ impl AbuseLimits {
 
     /// Counts an attempt and judges it: both steps at once, for callers that forgive nothing.
     pub fn screen(&self, attempt: &Attempt, now_ms: u64) -> Verdict {
-        let callers = self.callers(attempt, now_ms);
-        self.decide(attempt, callers, now_ms)
+        if !self.is_on {
+            return Verdict::Pass;
+        }
+        let spots = self.spots(attempt);
+        let callers = self.callers_at(attempt, &spots, now_ms);
+        self.decide_at(attempt, &spots, callers, now_ms)
     }
 
     /// First step: counts the attempt against the limits of device, account and phone. A device that is refused counts
@@ -217,26 +231,7 @@ impl AbuseLimits {
         if !self.is_on {
             return Callers::default();
         }
-        let device = attempt.device.and_then(|device| {
-            let id = u128::from_be_bytes(device);
-            self.count(&self.device, Dimension::Device, id, now_ms)
-                .or_else(|| self.peek(&self.failed_device, Dimension::Device, id, now_ms))
-        });
-        let callers = Callers { device, account: None };
-        if callers.refusal().is_some() {
-            return callers;
-        }
-        let account = attempt.account.and_then(|id| {
-            self.count(&self.account, Dimension::Account, id, now_ms)
-                .or_else(|| self.peek(&self.failed_account, Dimension::Account, id, now_ms))
-        });
-        let phone = attempt
-            .phone
-            .and_then(|phone| self.count(&self.phone, Dimension::Account, u128::from_be_bytes(phone), now_ms));
-        Callers {
-            device,
-            account: account.or(phone),
-        }
+        self.callers_at(attempt, &self.spots(attempt), now_ms)
     }
 
     /// Second step: counts the attempt against the limits of addresses and game, unless it is refused already, and
@@ -246,19 +241,65 @@ impl AbuseLimits {
         if !self.is_on {
             return Verdict::Pass;
         }
+        self.decide_at(attempt, &self.spots(attempt), callers, now_ms)
+    }
+
+    /// Finds out where all that is known of an attempt is counted, before any of it is looked at: memory far away is then
+    /// waited for once and not for each limit.
+    fn spots(&self, attempt: &Attempt) -> Spots {
+        let spot = |meter: &Meter, id: u128| meter.spot(&self.cells, &self.seeds, id);
+        let (network, address) = match attempt.ip {
+            Some(ip) if ip.is_ipv4() => {
+                let id = address_id(ip);
+                (Some(spot(&self.ipv4_network, id >> 8)), Some(spot(&self.ipv4, id)))
+            }
+            Some(ip) => (None, Some(spot(&self.ipv6_network, address_id(ip)))),
+            None => (None, None),
+        };
+        Spots {
+            device: attempt.device.map(|id| spot(&self.device, u128::from_be_bytes(id))),
+            account: attempt.account.map(|id| spot(&self.account, id)),
+            phone: attempt.phone.map(|id| spot(&self.phone, u128::from_be_bytes(id))),
+            network,
+            address,
+            game: attempt
+                .game
+                .map(|(game, package)| spot(&self.game, u128::from(game.0) << 32 | u128::from(package.0))),
+        }
+    }
+
+    fn callers_at(&self, attempt: &Attempt, spots: &Spots, now_ms: u64) -> Callers {
+        let device = self
+            .count(&self.device, Dimension::Device, spots.device, now_ms)
+            .or_else(|| {
+                let id = attempt.device.map(u128::from_be_bytes);
+                self.peek(&self.failed_device, Dimension::Device, id, now_ms)
+            });
+        let callers = Callers { device, account: None };
+        if callers.refusal().is_some() {
+            return callers;
+        }
+        let account = self
+            .count(&self.account, Dimension::Account, spots.account, now_ms)
+            .or_else(|| self.peek(&self.failed_account, Dimension::Account, attempt.account, now_ms));
+        let phone = self.count(&self.phone, Dimension::Account, spots.phone, now_ms);
+        Callers {
+            device,
+            account: account.or(phone),
+        }
+    }
+
+    fn decide_at(&self, attempt: &Attempt, spots: &Spots, callers: Callers, now_ms: u64) -> Verdict {
         self.tally.decisions.fetch_add(1, Ordering::Relaxed);
         if let Some(over) = callers.refusal() {
             return self.refuse(over);
         }
-        let address = attempt.ip.and_then(|ip| self.address(ip, now_ms));
+        let address = self.address(attempt, spots, now_ms);
         let caller = callers.device.or(callers.account);
         if let (Some(over), Some(_)) = (address, caller) {
             return self.refuse(over);
         }
-        let game = attempt.game.and_then(|(game, package)| {
-            let id = u128::from(game.0) << 32 | u128::from(package.0);
-            self.count(&self.game, Dimension::Game, id, now_ms)
-        });
+        let game = self.count(&self.game, Dimension::Game, spots.game, now_ms);
         match game.filter(|over| over.action == LimitAction::Refuse) {
             Some(over) => self.refuse(over),
             None => match caller.or(address).or(game) {
@@ -271,15 +312,13 @@ impl AbuseLimits {
         }
     }
 
-    fn address(&self, ip: std::net::IpAddr, now_ms: u64) -> Option<Over> {
-        let (id, address) = (address_id(ip), Dimension::Address);
-        let attempts = if ip.is_ipv4() {
-            let of_network = self.count(&self.ipv4_network, address, id >> 8, now_ms);
-            self.count(&self.ipv4, address, id, now_ms).or(of_network)
-        } else {
-            self.count(&self.ipv6_network, address, id, now_ms)
-        };
-        attempts.or_else(|| self.peek(&self.failed_address, address, id, now_ms))
+    fn address(&self, attempt: &Attempt, spots: &Spots, now_ms: u64) -> Option<Over> {
+        let (ip, dimension) = (attempt.ip?, Dimension::Address);
+        let meter = if ip.is_ipv4() { &self.ipv4 } else { &self.ipv6_network };
+        let of_network = self.count(&self.ipv4_network, dimension, spots.network, now_ms);
+        self.count(meter, dimension, spots.address, now_ms)
+            .or(of_network)
+            .or_else(|| self.peek(&self.failed_address, dimension, Some(address_id(ip)), now_ms))
     }
 
     /// Counts a wrong password of an attempt that was let through.
@@ -296,7 +335,7 @@ impl AbuseLimits {
         ];
         for (meter, id) in ids {
             if let Some(id) = id {
-                meter.count(&self.cells, &self.seeds, id, now_ms);
+                meter.count(&self.cells, meter.spot(&self.cells, &self.seeds, id), now_ms);
             }
         }
     }
@@ -340,18 +379,18 @@ impl AbuseLimits {
         Verdict::Refuse(over)
     }
 
-    fn count(&self, meter: &Meter, dimension: Dimension, id: u128, now_ms: u64) -> Option<Over> {
-        let wait_ms = meter.count(&self.cells, &self.seeds, id, now_ms);
+    fn count(&self, meter: &Meter, dimension: Dimension, spot: Option<Spot>, now_ms: u64) -> Option<Over> {
+        let wait_ms = meter.count(&self.cells, spot?, now_ms);
         wait_ms.map(|wait_ms| over(meter, dimension, wait_ms))
     }
 
     /// Looks at wrong passwords.
-    fn peek(&self, meter: &Meter, dimension: Dimension, id: u128, now_ms: u64) -> Option<Over> {
+    fn peek(&self, meter: &Meter, dimension: Dimension, id: Option<u128>, now_ms: u64) -> Option<Over> {
         let since_ms = now_ms.abs_diff(self.failed_at_ms.load(Ordering::Relaxed));
         if since_ms > meter.back_ms() {
             return None;
         }
-        let wait_ms = meter.peek(&self.cells, &self.seeds, id, now_ms);
+        let wait_ms = meter.peek(&self.cells, &self.seeds, id?, now_ms);
         wait_ms.map(|wait_ms| over(meter, dimension, wait_ms))
     }
 }

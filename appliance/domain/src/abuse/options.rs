@@ -18,7 +18,7 @@ pub struct Limit {
     pub name: &'static str,
     /// Events a second for ever, above 0; at least one a day is let through.
     pub per_s: f64,
-    /// Events at once, after a pause; 0 switches the limit off.
+    /// Events at once, after a pause; 0 switches the limit off. No more than come back at the rate in 90 days.
     pub burst: u32,
     /// What happens beyond it. A limit on addresses never refuses on its own, whatever it says here: thousands of
     /// players share the one address of a carrier.
@@ -57,7 +57,7 @@ impl Limit {
 pub struct AbuseOptions {
     /// Whether anything is counted at all. Default true.
     pub enabled: bool,
-    /// Cells of exact state, 16 bytes each, for all limits together. Default 1,000,000.
+    /// Cells of exact state, 8 bytes each, for all limits together. Default 1,000,000.
     pub cells: usize,
     /// Attempts per IPv4 address: default 20/s, 1,000 at once, challenge.
     pub ipv4: Limit,

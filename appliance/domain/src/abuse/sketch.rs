@@ -5,6 +5,7 @@
 //! so the windows pass without anybody sweeping the counters, and without a lock. The counters of a key lie on one
 //! cache line, a quarter of it for each row: a count costs one look into memory instead of four.
 
+use std::hint::black_box;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -54,29 +55,45 @@ pub(super) struct Sketch {
 }
 
 impl Sketch {
-    /// Counts a key in the window numbered `window`; answers how often it came in this window and the one before, this
-    /// time included.
+    /// Counts a key in the window numbered `window`; whether it came more than `soft` times in this window and the one
+    /// before, this time included.
     ///
-    /// Only the smallest of the key's counters rise (the others count somebody else too). Calls at the same instant
-    /// may therefore be one short; the next ones are not.
-    pub(super) fn count(&self, slots: Slots, window: u64) -> u32 {
-        let lines = self.lines.get_or_init(|| (0..LINES).map(|_| Line::default()).collect());
-        let Some(Line(counters)) = lines.get(slots.line) else {
-            return 0;
+    /// Only the smallest of the key's counters rise (the others count somebody else too), and none beyond what answers
+    /// the question: under a flood, when all keys seem to come often, nothing is written at all. Calls at the same instant
+    /// may be one short; the next ones are not.
+    pub(super) fn is_often(&self, slots: Slots, window: u64, soft: u32) -> bool {
+        let enough = soft.saturating_add(1).min(COUNT_MAX);
+        let Some(Line(counters)) = self.line(slots) else {
+            return false;
         };
-        let places = slots.places.map(|place| {
-            let counter = counters.get(place)?;
-            Some((counter, total(settled(counter.load(Ordering::Relaxed), window))))
+        let words = slots.places.map(|place| {
+            counters
+                .get(place)
+                .map(|counter| (counter, settled(counter.load(Ordering::Relaxed), window)))
         });
-        let least = places.iter().flatten().map(|(_, total)| *total).min().unwrap_or(0);
-        for (counter, _) in places.into_iter().flatten().filter(|(_, total)| *total == least) {
-            // The closure never refuses.
-            let _ = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-                let word = settled(word, window);
-                Some(if word & COUNT_MAX == COUNT_MAX { word } else { word + 1 })
-            });
+        let least = words.iter().flatten().map(|(_, word)| total(*word)).min().unwrap_or(0);
+        for (counter, word) in words.into_iter().flatten() {
+            if total(word) == least && word & COUNT_MAX < enough {
+                // The closure never refuses.
+                let _ = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+                    let word = settled(word, window);
+                    Some(if word & COUNT_MAX < enough { word + 1 } else { word })
+                });
+            }
         }
-        least + 1
+        least >= soft
+    }
+
+    /// Begins to bring a key's counters near; nobody waits for them.
+    pub(super) fn touch(&self, slots: Slots) {
+        if let Some(Line([first, ..])) = self.line(slots) {
+            black_box(first.load(Ordering::Relaxed));
+        }
+    }
+
+    fn line(&self, slots: Slots) -> Option<&Line> {
+        let lines = self.lines.get_or_init(|| (0..LINES).map(|_| Line::default()).collect());
+        lines.get(slots.line)
     }
 
     /// Bytes in use.
@@ -113,6 +130,23 @@ mod tests {
         places: [0, 5, 10, 15],
     };
 
+    impl Sketch {
+        /// How often the key came before.
+        fn came(&self, slots: Slots, window: u64) -> u32 {
+            let Line(counters) = self.line(slots).unwrap();
+            let totals = slots
+                .places
+                .map(|place| total(settled(counters[place].load(Ordering::Relaxed), window)));
+            totals.into_iter().min().unwrap()
+        }
+
+        /// Counts as far as counters go; how often the key came.
+        fn count(&self, slots: Slots, window: u64) -> u32 {
+            self.is_often(slots, window, COUNT_MAX - 1);
+            self.came(slots, window)
+        }
+    }
+
     #[test]
     fn two_windows_count_and_older_ones_do_not() {
         let sketch = Sketch::default();
@@ -122,6 +156,18 @@ mod tests {
         assert_eq!(sketch.count(HERE, 9), 2);
         assert_eq!(sketch.count(HERE, 11), 1);
         assert_eq!(sketch.bytes(), 1 << 20);
+    }
+
+    #[test]
+    fn often_is_more_than_so_many_times_and_no_more_is_counted() {
+        let sketch = Sketch::default();
+        let answers: Vec<bool> = (0..6).map(|_| sketch.is_often(HERE, 7, 3)).collect();
+        assert_eq!(answers, [false, false, false, true, true, true]);
+        assert_eq!(sketch.came(HERE, 7), 4);
+        assert!(sketch.is_often(HERE, 8, 3));
+        assert!(sketch.is_often(HERE, 8, 3));
+        let answers: Vec<bool> = (0..3).map(|_| sketch.is_often(HERE, 9, 3)).collect();
+        assert_eq!(answers, [false, true, true]);
     }
 
     #[test]
@@ -157,7 +203,8 @@ mod tests {
         for place in HERE.places {
             sketch.lines.get().unwrap()[HERE.line].0[place].store(COUNT_MAX, Ordering::Relaxed);
         }
-        assert_eq!(sketch.count(HERE, 0), COUNT_MAX + 1);
+        assert_eq!(sketch.count(HERE, 0), COUNT_MAX);
+        assert!(sketch.is_often(HERE, 0, COUNT_MAX), "however high it is set");
         assert_eq!(sketch.count(HERE, 1), COUNT_MAX + 1);
         assert_eq!(sketch.count(HERE, 2), 2);
     }
@@ -176,11 +223,12 @@ mod tests {
     proptest! {
         #[test]
         fn it_never_counts_too_little(hashes in proptest::collection::vec(0u64..64, 1..300)) {
-            let sketch = Sketch::default();
+            let (sketch, asked) = (Sketch::default(), Sketch::default());
             let mut exact = std::collections::HashMap::new();
             for hash in hashes {
                 let count: &mut u32 = exact.entry(hash).or_default();
                 *count += 1;
+                prop_assert!(asked.is_often(Slots::chosen_by(hash), 5, 3) || *count <= 3);
                 prop_assert!(sketch.count(Slots::chosen_by(hash), 5) >= *count);
             }
         }

@@ -1,6 +1,7 @@
 //! What this program starts of itself, pinned: peers and measurements in process that are a few lines of Rust. Each prints one line,
 //! an address or figures as JSON.
 
+mod abuse;
 mod argon2;
 mod disk;
 mod revocations;
@@ -47,6 +48,11 @@ pub enum Part {
     Revocations {
         /// How many.
         held: u64,
+    },
+    /// Abuse limits under a flood of so many keys, with players and abusers among them.
+    Abuse {
+        /// How many.
+        keys: u64,
     },
     /// Appends to a segment log.
     Segment {
@@ -107,6 +113,7 @@ pub fn run(part: Part) -> Result<(), Failure> {
             in_flight,
         } => store::figures(operation, &dir, seconds, in_flight)?,
         Part::Revocations { held } => revocations::figures(held)?,
+        Part::Abuse { keys } => abuse::figures(keys)?,
         Part::Segment {
             dir,
             seconds,

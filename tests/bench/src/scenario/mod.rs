@@ -1,5 +1,6 @@
 //! The list of scenarios. Each stands in a file of its own, can be run alone, and runs interleaved with its peer.
 
+mod abuse;
 mod backup;
 mod drain;
 mod durable;
@@ -62,6 +63,7 @@ pub const SCENARIOS: &[Scenario] = &[
     storm_noisy::SCENARIO,
     storm_beside::SCENARIO,
     drain::SCENARIO,
+    abuse::SCENARIO,
     segment_log::SCENARIO,
     import::SCENARIO,
     growth::SCENARIO,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use seawall_load::service::REFRESH;
 use seawall_tests::client_rules::Call;
 use seawall_tests::server::Failure;
 
@@ -9,9 +10,10 @@ use super::Scenario;
 use super::verify_hot::{CONNECTIONS, PLAYERS};
 use crate::bench::Bench;
 use crate::calls::{Guests, Prepared, Refreshes, Watched, is_200, is_valid};
-use crate::load::{Arrival, Callers, NoMeter, Outcome, Part, Plan, run as load, run_together};
+use crate::load::{Arrival, Callers, NoMeter, Outcome, Part, Plan, Target, run as load, run_together};
+use crate::peer::nginx::{Nginx, RateLimit};
 use crate::report::{Row, median};
-use crate::seawall::{SESSIONS, Seawall, get, post};
+use crate::seawall::{ACCOUNTS, SESSIONS, Seawall, get, post};
 use crate::storm::members::{login_body, with_passwords};
 use crate::storm::{SOURCES, connections, deadline, start, start_without_admission, void_when_late, work_units};
 
@@ -24,8 +26,12 @@ const FACTORS: [f64; 4] = [1.0, 2.0, 5.0, 10.0];
 const VERIFY_LOAD: f64 = 0.6;
 /// Checks a second at most, so that one core can send the tenfold of the rest too.
 const VERIFY_MAX: f64 = 45_000.0;
-/// Connections of each other kind in the run that finds what the server carries.
-const CARRIED_CONNECTIONS: usize = 64;
+/// Connections of each other kind in the closed loops that find what the server carries.
+const CARRIED_CONNECTIONS: [usize; 3] = [64, 256, 1_024];
+/// What is offered to nginx with `limit_req`, in what the server carries.
+const LIMITED_FACTOR: f64 = 10.0;
+/// Its name in the report.
+const LIMITED: &str = "nginx limit_req";
 /// Connections of each other kind in a storm.
 const STORM_CONNECTIONS: usize = 500;
 /// Accounts with a password, logged in to in turn.
@@ -41,10 +47,14 @@ pub const SCENARIO: Scenario = Scenario {
     name: NAME,
     about: "Checks in an open loop at 60 % of their peak (45,000/s at most, so that one loading core can send the rest), beside refreshes, password \
             logins of 32 accounts in turn, guest registrations and lists of sessions, each in an open loop over 500 connections, offered once, twice, \
-            five and ten times at the rate a closed loop over 64 connections each carries beside the checks. Goodput counts work units (check 1, refresh 5, \
+            five and ten times at the rate the server carries beside the checks: that of the best of three closed loops over 64, 256 and 1,024 connections each, admission \
+            off. Goodput counts work units (check 1, refresh 5, \
             login and registration 7, list 10) of right answers within 100 ms, 500 ms, 2 s and 500 ms of their intended times. A call that finds no free connection in a \
-            quarter of that is not made: it is lost, as with a crowd of which each waits for its own answer. Beside: the \
-            goodput of the closed loop, and the same binary with its admission off, one run.",
+            quarter of that is not made: it is lost, as with a crowd of which each waits for its own answer. The peak is the highest goodput of all: of the closed \
+            loops, of the open loops at once to ten times with admission off, and of our own medians. Beside: the same binary with its admission off, one run; and, \
+            tenfold, nginx with limit_req on the server's CPU in front of that one: refreshes, logins, registrations and lists pass at what the server carries \
+            (burst of a tenth of a second, nodelay, 503), checks are not limited, as game servers are an operator's own, and connections to the server are kept. The server \
+            trusts nginx for nothing: it believes no header, and a peer of the same host has no limit of its own.",
     ideas: &[
         (
             "goodput",
@@ -85,47 +95,119 @@ struct World {
     logins: Vec<Vec<u8>>,
 }
 
+/// How the rest is asked for.
+#[derive(Clone, Copy)]
+enum Offer {
+    /// Each of so many connections of each kind again as soon as it is answered.
+    Closed(usize),
+    /// In an open loop at so many times the rates.
+    Times(f64),
+}
+
+/// What is found out without admission.
+struct Peers {
+    rates: Rates,
+    /// Goodput of the best closed loop.
+    carried: f64,
+    /// For each factor.
+    off: Vec<Storm>,
+    /// Behind nginx.
+    limited: Result<Storm, String>,
+}
+
 fn run(bench: &Bench) -> Result<Vec<Row>, Failure> {
+    let (peers, why) = match start_without_admission(bench) {
+        Ok(seawall) => (Some(Peers::measure(bench, &World::new(seawall)?)?), None),
+        Err(why) => (None, Some(why)),
+    };
     let world = World::new(start(bench, &[])?)?;
-    let rates = world.rates(bench)?;
-    let peak = world.storm(bench, &rates, None, 0)?.goodput;
-    let mut rows = Vec::new();
+    let (rates, carried) = match &peers {
+        Some(peers) => (peers.rates, peers.carried),
+        None => world.rates(bench)?,
+    };
     let mut runs: [Vec<Storm>; FACTORS.len()] = Default::default();
     for round in 0..bench.runs {
         for (number, factor) in FACTORS.iter().enumerate() {
             let series = (round * FACTORS.len() + number + 1) as u64;
-            runs[number].push(world.storm(bench, &rates, Some(*factor), series)?);
+            runs[number].push(world.storm(bench, &rates, Offer::Times(*factor), series)?);
         }
     }
     drop(world);
-    let (peer, why) = match start_without_admission(bench) {
-        Ok(seawall) => (without_admission(bench, seawall, &rates)?, None),
-        Err(why) => (Vec::new(), Some(why)),
-    };
+    let off = peers.as_ref().map_or(&[][..], |peers| peers.off.as_slice());
+    let own = runs
+        .iter()
+        .map(|runs| median(&runs.iter().map(|storm| storm.goodput).collect::<Vec<_>>()));
+    let peak = own.chain(off.iter().map(|storm| storm.goodput)).fold(carried, f64::max);
+    let mut rows = Vec::new();
     for (number, factor) in FACTORS.iter().enumerate() {
-        rows.extend(rows_of(*factor, &runs[number], peak, &rates, peer.get(number)));
+        rows.extend(rows_of(*factor, &runs[number], peak, &rates, off.get(number)));
     }
-    let all = runs.iter().flatten();
-    let invalids: Vec<f64> = all.clone().map(|storm| storm.false_invalids).collect();
-    let mut row = Row::of(NAME, "good tokens and passwords called bad", "answers", &invalids);
-    row.value = invalids.iter().sum();
-    row = row.at_most(0.0);
-    for example in all.flat_map(|storm| &storm.examples).take(2) {
-        row = row.note(example);
+    if let Some(peers) = &peers {
+        rows.extend(limited_rows(&runs, peers));
     }
-    rows.push(row);
+    rows.push(invalids(&runs));
     if let (Some(why), Some(row)) = (why, rows.first_mut()) {
         *row = row.clone().note(&why);
     }
     Ok(rows)
 }
 
-fn without_admission(bench: &Bench, seawall: Seawall, rates: &Rates) -> Result<Vec<Storm>, Failure> {
-    let world = World::new(seawall)?;
-    let storms = FACTORS.iter().enumerate();
-    storms
-        .map(|(number, factor)| world.storm(bench, rates, Some(*factor), number as u64))
-        .collect()
+/// No good token and no right password was called bad.
+fn invalids(runs: &[Vec<Storm>]) -> Row {
+    let all = runs.iter().flatten();
+    let counts: Vec<f64> = all.clone().map(|storm| storm.false_invalids).collect();
+    let mut row = Row::of(NAME, "good tokens and passwords called bad", "answers", &counts);
+    row.value = counts.iter().sum();
+    row = row.at_most(0.0);
+    for example in all.flat_map(|storm| &storm.examples).take(2) {
+        row = row.note(example);
+    }
+    row
+}
+
+impl Peers {
+    fn measure(bench: &Bench, world: &World) -> Result<Self, Failure> {
+        let (rates, carried) = world.rates(bench)?;
+        let storms = FACTORS.iter().enumerate();
+        let off = storms.map(|(number, factor)| world.storm(bench, &rates, Offer::Times(*factor), number as u64));
+        Ok(Self {
+            rates,
+            carried,
+            off: off.collect::<Result<_, _>>()?,
+            limited: world.behind_limit_req(bench, &rates).map_err(|error| error.to_string()),
+        })
+    }
+}
+
+/// Beside nginx with `limit_req`.
+fn limited_rows(runs: &[Vec<Storm>; FACTORS.len()], peers: &Peers) -> Vec<Row> {
+    let number = FACTORS.iter().position(|factor| *factor == LIMITED_FACTOR);
+    let own = number.map_or(&[][..], |number| runs[number].as_slice());
+    let row = |metric: &str, unit: &str, of: fn(&Storm) -> f64| {
+        let each: Vec<f64> = own.iter().map(of).collect();
+        let row = Row::of(NAME, &format!("{metric} at {LIMITED_FACTOR}x"), unit, &each);
+        match &peers.limited {
+            Ok(limited) => row.beside(LIMITED, &[of(limited)]).note(&format!(
+                "{LIMITED} in time a second: {}",
+                in_time_of_offered(&[limited], &peers.rates, LIMITED_FACTOR)
+            )),
+            Err(why) => row.note(&format!("no {LIMITED}: {why}")),
+        }
+    };
+    vec![
+        row("checks in time", "share", |storm| storm.verify_in_time),
+        row("goodput", "work units/s", |storm| storm.goodput),
+    ]
+}
+
+/// How much of each kind of the rest was done in time, and was offered.
+fn in_time_of_offered(runs: &[&Storm], rates: &Rates, factor: f64) -> String {
+    let kinds = REST.iter().enumerate().map(|(number, call)| {
+        let done: Vec<f64> = runs.iter().map(|storm| storm.rest[number]).collect();
+        let (done, offered) = (median(&done), rates.rest[number] * factor);
+        format!("{} {done:.0} of {offered:.0}", kind(*call))
+    });
+    kinds.collect::<Vec<_>>().join(", ")
 }
 
 fn rows_of(factor: f64, runs: &[Storm], peak: f64, rates: &Rates, peer: Option<&Storm>) -> Vec<Row> {
@@ -143,21 +225,19 @@ fn rows_of(factor: f64, runs: &[Storm], peak: f64, rates: &Rates, peer: Option<&
         )
     };
     let late_ms = median(&each(|storm| storm.late_ms));
-    let kinds = REST.iter().enumerate().map(|(number, call)| {
-        let done: Vec<f64> = runs.iter().map(|storm| storm.rest[number]).collect();
-        let (done, offered) = (median(&done), rates.rest[number] * factor);
-        format!("{} {done:.0} of {offered:.0}", kind(*call))
-    });
     let offered = format!(
         "in time of offered a second: verify {:.0} ({:.0} % of its peak); {}",
         rates.verify,
         rates.verify / rates.verify_peak * 100.0,
-        kinds.collect::<Vec<_>>().join(", ")
+        in_time_of_offered(&runs.iter().collect::<Vec<_>>(), rates, factor)
     );
-    let to_peak = goodput()
-        .beside("goodput of the closed loop", &[peak])
-        .at_least_times_peer(0.95)
-        .note(&offered);
+    // Where no more is offered than the server carries, there is no peak to reach: all of it is to be done.
+    let aim = if factor > 1.0 {
+        goodput().beside("peak", &[peak])
+    } else {
+        goodput().beside("work offered", &[rates.work(factor)])
+    };
+    let to_peak = aim.at_least_times_peer(0.95).note(&offered);
     let in_time = beside(
         Row::of(
             NAME,
@@ -173,6 +253,15 @@ fn rows_of(factor: f64, runs: &[Storm], peak: f64, rates: &Rates, peer: Option<&
         rows.push(beside(goodput(), |storm| storm.goodput));
     }
     rows
+}
+
+impl Rates {
+    /// Work units a second that are offered with the rest at `factor` times its rates.
+    fn work(&self, factor: f64) -> f64 {
+        let rest = REST.iter().zip(self.rest);
+        let rest: f64 = rest.map(|(call, rate)| work_units(*call) * rate).sum();
+        self.verify * work_units(Call::Verify) + rest * factor
+    }
 }
 
 fn kind(call: Call) -> &'static str {
@@ -204,8 +293,8 @@ impl World {
         })
     }
 
-    /// What is offered as the single load.
-    fn rates(&self, bench: &Bench) -> Result<Rates, Failure> {
+    /// What is offered as the single load, and the goodput that came of it: the best of the closed loops.
+    fn rates(&self, bench: &Bench) -> Result<(Rates, f64), Failure> {
         let plan = Plan::closed(self.seawall.target(), CONNECTIONS, bench.span / 3);
         let verify_peak = load(&plan, &mut Prepared::new(&self.verifies, is_valid), &mut NoMeter)?.rate();
         let mut rates = Rates {
@@ -213,8 +302,33 @@ impl World {
             verify_peak,
             rest: [0.0; REST.len()],
         };
-        rates.rest = self.storm(bench, &rates, None, 70)?.rest;
-        Ok(rates)
+        let (idle, mut carried) = (rates, 0.0);
+        for (series, width) in (70..).zip(CARRIED_CONNECTIONS) {
+            let storm = self.storm(bench, &idle, Offer::Closed(width), series)?;
+            if storm.goodput > carried {
+                (carried, rates.rest) = (storm.goodput, storm.rest);
+            }
+        }
+        Ok((rates, carried))
+    }
+
+    /// The tenfold, with nginx in front that lets through what the server carries.
+    fn behind_limit_req(&self, bench: &Bench, rates: &Rates) -> Result<Storm, Failure> {
+        let limits: Vec<RateLimit> = REST
+            .iter()
+            .zip(rates.rest)
+            .map(|(call, rate)| {
+                let (method, path) = match call {
+                    Call::Refresh => ("POST", REFRESH),
+                    Call::Register => ("POST", ACCOUNTS),
+                    Call::Login => ("POST", SESSIONS),
+                    Call::Verify | Call::WithToken => ("GET", SESSIONS),
+                };
+                RateLimit { method, path, rate }
+            })
+            .collect();
+        let nginx = Nginx::start_limiting(bench, self.seawall.plain, &limits)?;
+        self.storm_at(&nginx.target(), bench, rates, Offer::Times(LIMITED_FACTOR), 90)
     }
 
     fn callers(&self, call: Call, connections: usize, series: u64) -> Result<Watched<Box<dyn Callers + '_>>, Failure> {
@@ -228,13 +342,24 @@ impl World {
         }))
     }
 
-    /// Checks at their rate, and the rest at `factor` times its own; without a factor the rest is a closed loop.
-    fn storm(&self, bench: &Bench, rates: &Rates, factor: Option<f64>, series: u64) -> Result<Storm, Failure> {
-        let target = || self.seawall.target().with_sources(SOURCES);
-        let wanted = if factor.is_some() {
-            STORM_CONNECTIONS
-        } else {
-            CARRIED_CONNECTIONS
+    /// Checks at their rate, and the rest as it is offered.
+    fn storm(&self, bench: &Bench, rates: &Rates, offer: Offer, series: u64) -> Result<Storm, Failure> {
+        self.storm_at(&self.seawall.target(), bench, rates, offer, series)
+    }
+
+    /// The same, called at this address.
+    fn storm_at(
+        &self,
+        target: &Target,
+        bench: &Bench,
+        rates: &Rates,
+        offer: Offer,
+        series: u64,
+    ) -> Result<Storm, Failure> {
+        let target = || target.clone().with_sources(SOURCES);
+        let wanted = match offer {
+            Offer::Closed(width) => width,
+            Offer::Times(_) => STORM_CONNECTIONS,
         };
         let rest = connections(bench, wanted * REST.len()) / REST.len();
         let poisson = |rate: f64, seed| Arrival::Poisson {
@@ -246,12 +371,12 @@ impl World {
             Plan::open(target(), CONNECTIONS * 4, poisson(rates.verify, series), bench.span),
         )];
         for (number, call) in REST.iter().enumerate() {
-            let plan = match factor {
-                Some(factor) => {
+            let plan = match offer {
+                Offer::Times(factor) => {
                     let arrival = poisson(rates.rest[number] * factor, series * 10 + number as u64);
                     Plan::open(target(), rest, arrival, bench.span)
                 }
-                None => Plan::closed(target(), rest, bench.span),
+                Offer::Closed(_) => Plan::closed(target(), rest, bench.span),
             };
             plans.push((*call, plan));
         }
