@@ -17,22 +17,7 @@ use tokio::time::advance;
 
 use crate::Limits;
 use crate::listener::{DrainConfig, DrainReport};
-use crate::testing::{PATIENCE, World};
-
-/// Tokio's clock, which stands until a test moves it: while a blocking task runs it does not move by itself, though sockets
-/// are waited for. A test that gets no further lets it go after a while, and its deadlines end the test.
-struct StandingClock {
-    _end: std::sync::mpsc::Sender<()>,
-}
-
-impl StandingClock {
-    fn stand() -> Self {
-        tokio::time::pause();
-        let (end, ended) = std::sync::mpsc::channel();
-        tokio::task::spawn_blocking(move || ended.recv_timeout(PATIENCE));
-        StandingClock { _end: end }
-    }
-}
+use crate::testing::{PATIENCE, StandingClock, World};
 
 /// Waits for a state while the clock stands.
 async fn reached(state: impl Fn() -> bool, what: &str) {
