@@ -149,18 +149,3 @@ pub fn app_with(world: &DomainWorld, host: TestHost, limits: Limits) -> App {
         limits,
     })
 }
-
-/// Tokio's clock, which stands until a test moves it: while a blocking task runs it does not move by itself, though sockets
-/// are waited for. A test that gets no further lets it go after a while, and its deadlines end the test.
-pub(crate) struct StandingClock {
-    _end: std::sync::mpsc::Sender<()>,
-}
-
-impl StandingClock {
-    pub(crate) fn stand() -> Self {
-        tokio::time::pause();
-        let (end, ended) = std::sync::mpsc::channel();
-        tokio::task::spawn_blocking(move || ended.recv_timeout(PATIENCE));
-        StandingClock { _end: end }
-    }
-}

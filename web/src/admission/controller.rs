@@ -298,8 +298,10 @@ impl Controller {
             let fraction = if given >= asked { 1.0 } else { given / asked };
             fractions.set(class, fraction);
             core.figures.class(class).fraction.set(fraction);
-            core.set_retry_base_ms(class, refusal::retry_base_ms(asked, given, self.ratio_before.at(class)));
-            self.ratio_before.set(class, refusal::ratio(asked, given));
+            let before = self.ratio_before.at(class);
+            let ratio = refusal::ratio(asked, given, before);
+            core.set_retry_base_ms(class, refusal::retry_base_ms(ratio, before));
+            self.ratio_before.set(class, ratio);
         }
         let per_second = 1000.0 / WINDOW_MS as f64;
         let limit = self.level.units() * per_second;

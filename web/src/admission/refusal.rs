@@ -19,6 +19,8 @@ use crate::trace::RequestId;
 pub const RETRY_AFTER_MAX_MS: u64 = 60_000;
 /// Most that is multiplied by three for the jitter, so that the longest times are spread too.
 const BASE_MAX_MS: f64 = RETRY_AFTER_MAX_MS as f64 / 3.0;
+/// Weight of the newest window in how much too much comes.
+const FRESH: f64 = 0.1;
 /// More is added when the pressure rose since the last window.
 const RISING: f64 = 1.5;
 /// Where the prepared text ends and the request's own begins.
@@ -45,18 +47,19 @@ impl Reason {
     }
 }
 
-/// When to come back, for a class of which `offered` units came and `admitted` may pass; before jitter.
-pub(crate) fn retry_base_ms(offered: f64, admitted: f64, ratio_before: f64) -> u64 {
-    let ratio = ratio(offered, admitted);
+/// When to come back, where `ratio` times as much comes as may pass, and `ratio_before` it was; before jitter.
+pub(crate) fn retry_base_ms(ratio: f64, ratio_before: f64) -> u64 {
     let trend = if ratio > ratio_before * 1.05 { RISING } else { 1.0 };
     let ms = RETRY_AFTER_BASE_MS as f64 * ratio * trend;
     // In range by the clamp.
     ms.clamp(RETRY_AFTER_BASE_MS as f64, BASE_MAX_MS) as u64
 }
 
-/// How many times what may pass came.
-pub(crate) fn ratio(offered: f64, admitted: f64) -> f64 {
-    (offered / admitted.max(1.0)).max(1.0)
+/// How many times what may pass comes, after a window in which `offered` units came and `admitted` might pass. Over about a
+/// second: one window of a burst says nothing of when there will be room.
+pub(crate) fn ratio(offered: f64, admitted: f64, before: f64) -> f64 {
+    let now = (offered / admitted.max(1.0)).max(1.0);
+    before + FRESH * (now - before)
 }
 
 /// Uniform over [T, 3T] by the request id, at most [`RETRY_AFTER_MAX_MS`].
@@ -220,15 +223,26 @@ mod tests {
 
     #[test]
     fn the_more_is_refused_the_later_one_is_asked_back() {
-        let base = |offered, admitted| retry_base_ms(offered, admitted, 1_000.0);
-        assert_eq!(base(100.0, 100.0), 1_000);
-        assert_eq!(base(500.0, 100.0), 5_000);
-        assert_eq!(base(1e9, 1.0), 20_000, "three times it is a minute");
-        assert_eq!(
-            retry_base_ms(500.0, 100.0, 2.0),
-            7_500,
-            "later when it is getting worse"
-        );
+        let base = |ratio| retry_base_ms(ratio, 1e12);
+        assert_eq!(base(1.0), 1_000);
+        assert_eq!(base(5.0), 5_000);
+        assert_eq!(base(1e9), 20_000, "three times it is a minute");
+        assert_eq!(retry_base_ms(5.0, 2.0), 7_500, "later when it is getting worse");
+    }
+
+    #[test]
+    fn a_burst_in_one_window_is_not_taken_for_a_flood() {
+        let mut told = 1.0;
+        told = ratio(1_000.0, 100.0, told);
+        assert!((told - 1.9).abs() < 1e-9, "{told}");
+        for _ in 0..30 {
+            told = ratio(1_000.0, 100.0, told);
+        }
+        assert!((9.0..=10.0).contains(&told), "a flood that lasts is: {told}");
+        for _ in 0..60 {
+            told = ratio(100.0, 100.0, told);
+        }
+        assert!(told < 1.1, "and is forgotten: {told}");
     }
 
     /// The sign that no JSON is built: a refusal costs far less than the general way.

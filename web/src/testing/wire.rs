@@ -242,3 +242,18 @@ pub(crate) fn code(answer: &Response<Bytes>) -> String {
     let problem: crate::wire::Problem = serde_json::from_slice(answer.body()).unwrap();
     problem.code
 }
+
+/// Tokio's clock, which stands until a test moves it: while a blocking task runs it does not move by itself, though sockets
+/// are waited for. A test that gets no further lets it go after a while, and its deadlines end the test.
+pub(crate) struct StandingClock {
+    _end: std::sync::mpsc::Sender<()>,
+}
+
+impl StandingClock {
+    pub(crate) fn stand() -> Self {
+        tokio::time::pause();
+        let (end, ended) = std::sync::mpsc::channel();
+        tokio::task::spawn_blocking(move || ended.recv_timeout(PATIENCE));
+        StandingClock { _end: end }
+    }
+}

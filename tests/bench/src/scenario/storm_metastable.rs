@@ -15,7 +15,7 @@ use crate::storm::counts::Counts;
 use crate::storm::crowd::{Crowd, Habits};
 use crate::storm::members::Members;
 use crate::storm::stall::Stall;
-use crate::storm::{SOURCES, connections, start_for_clients, start_without_admission, void_when_late};
+use crate::storm::{SOURCES, connections, start, start_for_clients, start_without_admission, void_when_late};
 
 const NAME: &str = "storm-metastable";
 /// Clients where files allow them.
@@ -69,11 +69,13 @@ pub const SCENARIO: Scenario = Scenario {
 fn run(bench: &Bench) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for (name, conduct) in [("good clients", Conduct::good()), ("naive clients", Conduct::naive())] {
-        let own = side(bench, start_for_clients(bench, &[])?, conduct)?;
+        let keeps_rules = matches!(conduct, Conduct::Good(_));
+        // A game whose clients know no proofs of work asks for none.
+        let seawall = if keeps_rules { start_for_clients } else { start };
+        let own = side(bench, seawall(bench, &[])?, conduct)?;
         let peer = start_without_admission(bench);
         let why = peer.as_ref().err().cloned();
         let peer = peer.ok().map(|seawall| side(bench, seawall, conduct)).transpose()?;
-        let keeps_rules = matches!(conduct, Conduct::Good(_));
         let mut fresh = rows_of(name, &own, peer.as_ref(), keeps_rules);
         if let Some(row) = fresh.first_mut() {
             *row = row.clone().note(&own.counts.proofs.to_string());
