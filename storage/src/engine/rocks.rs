@@ -74,13 +74,35 @@ fn open_error(error: &rocksdb::Error, create: bool) -> EngineError {
     }
 }
 
-fn database_options(memory: &MemoryBudget, create: bool) -> Result<Options, rocksdb::Error> {
+/// The same, with the place where a log is damaged: RocksDB does not name it.
+fn replay_error(error: &rocksdb::Error, create: bool, end: &wal::End) -> EngineError {
+    match (open_error(error, create), end) {
+        (
+            EngineError::Corrupt(text),
+            wal::End::Damaged {
+                file,
+                whole_end,
+                follows,
+            },
+        ) => EngineError::Corrupt(format!(
+            "{text}; {} is whole up to byte {whole_end}, a record that follows at byte {follows} too, and what lies between is not",
+            file.display()
+        )),
+        (other, _) => other,
+    }
+}
+
+fn database_options(memory: &MemoryBudget, create: bool, end: &wal::End) -> Result<Options, rocksdb::Error> {
     // Taken first: what is built from a string does not keep caches alive that were set before.
     let mut options = Options::default().get_options_from_string(STRICT_DATABASE)?;
     options.create_if_missing(create);
     options.create_missing_column_families(create);
     options.set_paranoid_checks(true);
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_wal_recovery_mode(match end {
+        // Ends the replay at the hole, and still refuses when tables are ahead of it.
+        wal::End::Holed => DBRecoveryMode::PointInTime,
+        wal::End::Plain | wal::End::Damaged { .. } => DBRecoveryMode::TolerateCorruptedTailRecords,
+    });
     options.set_recycle_log_file_num(0);
     options.set_max_total_wal_size(WAL_MAX_BYTES);
     options.set_db_write_buffer_size(usize::try_from(memory.memtable_bytes).unwrap_or(usize::MAX));
@@ -163,11 +185,12 @@ impl RocksEngine {
     /// # Errors
     /// As [`RocksEngine::open`].
     pub fn open_read_only(dir: &Path, memory: &MemoryBudget) -> Result<Self, EngineError> {
-        let options = database_options(memory, false).map_err(|error| engine_error(&error))?;
+        let (_, end) = wal::look(dir).unwrap_or_default();
+        let options = database_options(memory, false, &end).map_err(|error| engine_error(&error))?;
         refuse_unknown_spaces(&options, dir)?;
         let (spaces, block_cache) = spaces(memory)?;
-        let db =
-            DB::open_cf_descriptors_read_only(&options, dir, spaces, false).map_err(|error| engine_error(&error))?;
+        let db = DB::open_cf_descriptors_read_only(&options, dir, spaces, false)
+            .map_err(|error| replay_error(&error, true, &end))?;
         Ok(Self::over(db, block_cache, Replayed::default()))
     }
 
@@ -190,16 +213,16 @@ impl RocksEngine {
         create: bool,
         tell: &dyn Fn(&Replayed),
     ) -> Result<Self, EngineError> {
-        let options = database_options(memory, create).map_err(|error| engine_error(&error))?;
+        // Logs that cannot be read are for RocksDB to refuse; and it removes them once they are replayed.
+        let (replayed, end) = wal::look(dir).unwrap_or_default();
+        let options = database_options(memory, create, &end).map_err(|error| engine_error(&error))?;
         if !create {
             refuse_unknown_spaces(&options, dir)?;
         }
-        // Logs that cannot be read are for RocksDB to refuse; and it removes them once they are replayed.
-        let replayed = wal::look(dir).unwrap_or_default();
         tell(&replayed);
         start_background_threads();
         let (spaces, block_cache) = spaces(memory)?;
-        let db = DB::open_cf_descriptors(&options, dir, spaces).map_err(|error| open_error(&error, create))?;
+        let db = DB::open_cf_descriptors(&options, dir, spaces).map_err(|error| replay_error(&error, create, &end))?;
         Ok(Self::over(db, block_cache, replayed))
     }
 

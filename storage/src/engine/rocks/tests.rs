@@ -143,6 +143,107 @@ fn a_flipped_bit_in_the_middle_of_the_log_is_refused() {
     assert!(matches!(open(dir.path(), false), Err(EngineError::Corrupt(_))));
 }
 
+/// A log that ends in a record of 150,000 bytes after smaller ones, and where that record begins.
+fn ending_in_a_long_record(dir: &Path) -> (std::path::PathBuf, Vec<u8>, usize) {
+    let engine = open(dir, true).unwrap();
+    for number in 0..20u32 {
+        let value: Vec<u8> = (1..=255).cycle().take(2_000).collect();
+        let batch = [BatchOp::Put(Space::Point, &number.to_be_bytes(), &value)];
+        engine.commit(&batch).unwrap();
+    }
+    let before = std::fs::metadata(largest_log(dir)).unwrap().len();
+    let value: Vec<u8> = (1..=255).cycle().take(150_000).collect();
+    engine
+        .commit(&[BatchOp::Put(Space::Point, &20u32.to_be_bytes(), &value)])
+        .unwrap();
+    drop(engine);
+    let log = largest_log(dir);
+    let bytes = std::fs::read(&log).unwrap();
+    (log, bytes, usize::try_from(before).unwrap())
+}
+
+/// The engine over a copy whose log has these bytes.
+fn with_log(dir: &Path, log: &Path, bytes: &[u8]) -> Result<(RocksEngine, tempfile::TempDir), EngineError> {
+    let copy = tempfile::tempdir().unwrap();
+    crate::copied::copy_dir(dir, copy.path());
+    std::fs::write(copy.path().join(log.file_name().unwrap()), bytes).unwrap();
+    open(copy.path(), false).map(|engine| (engine, copy))
+}
+
+#[test]
+fn pages_of_the_last_record_that_never_reached_the_disk_are_cut_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, bytes, begin) = ending_in_a_long_record(dir.path());
+    let pages: Vec<_> = (begin / 4096..bytes.len().div_ceil(4096)).collect();
+    assert!(pages.len() > 30, "{pages:?}");
+    // One page each; every second one; all but one each.
+    let singles = pages.iter().map(|page| vec![*page]);
+    let halves = [0, 1].map(|rest| pages.iter().copied().filter(|page| page % 2 == rest).collect());
+    let others = pages
+        .iter()
+        .map(|page| pages.iter().copied().filter(|other| other != page).collect());
+    for missing in singles.chain(halves).chain(others) {
+        let mut torn = bytes.clone();
+        for page in &missing {
+            let (from, until) = ((page * 4096).max(begin), ((page + 1) * 4096).min(bytes.len()));
+            torn[from..until].fill(0);
+        }
+        let (engine, _dir) = with_log(dir.path(), &log, &torn).unwrap_or_else(|error| panic!("{missing:?}: {error}"));
+        assert_eq!(rows(&engine), 20, "{missing:?}");
+        assert_eq!(engine.replayed().batches, 20, "{missing:?}");
+        assert_eq!(
+            engine.replayed().torn.map(|torn| torn.from_byte),
+            Some(begin as u64),
+            "{missing:?}"
+        );
+    }
+}
+
+#[test]
+fn a_page_missing_before_the_last_record_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, bytes, begin) = ending_in_a_long_record(dir.path());
+    for page in 0..begin / 4096 {
+        let mut damaged = bytes.clone();
+        damaged[page * 4096..(page + 1) * 4096].fill(0);
+        match with_log(dir.path(), &log, &damaged).map(|_| ()) {
+            Err(EngineError::Corrupt(reason)) => {
+                let file = log.file_name().unwrap().to_string_lossy().into_owned();
+                assert!(reason.contains(&file) && reason.contains("follows"), "{page}: {reason}");
+            }
+            other => panic!("page {page}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_last_record_that_is_wrong_without_a_hole_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, bytes, begin) = ending_in_a_long_record(dir.path());
+    for at in [begin, begin + 3, begin + 100, bytes.len() - 40_000, bytes.len() - 1] {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        assert!(
+            matches!(
+                with_log(dir.path(), &log, &damaged).map(|_| ()),
+                Err(EngineError::Corrupt(_))
+            ),
+            "byte {at}"
+        );
+    }
+}
+
+#[test]
+fn space_that_was_never_written_ends_a_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, mut bytes, _) = ending_in_a_long_record(dir.path());
+    for zeros in [1, 6, 7, 4_096, 100_000] {
+        bytes.resize(bytes.len() + zeros, 0);
+        let (engine, _dir) = with_log(dir.path(), &log, &bytes).unwrap();
+        assert_eq!((rows(&engine), engine.replayed().torn), (21, None), "{zeros} zeros");
+    }
+}
+
 #[test]
 fn a_missing_log_is_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -185,7 +286,7 @@ fn an_unknown_space_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path());
     {
-        let options = database_options(&MemoryBudget::default(), false).unwrap();
+        let options = database_options(&MemoryBudget::default(), false, &wal::End::Plain).unwrap();
         let names = Space::ALL.map(Space::name).into_iter().chain([DEFAULT_SPACE]);
         let mut db = DB::open_cf(&options, dir.path(), names).unwrap();
         db.create_cf("tomorrow", &Options::default()).unwrap();

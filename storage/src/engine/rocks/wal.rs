@@ -1,10 +1,14 @@
-//! What lies in RocksDB's write-ahead logs before it replays them, so that a start can say what it found and what it cut.
-//! Only for people: what is kept decides RocksDB. Its files are runs of 32 KiB blocks; a record is one piece or several,
-//! each in one block behind a header of checksum (4 bytes), length (2) and kind (1).
+//! What lies in RocksDB's write-ahead logs before it replays them: what a start found, what it cut, and whether it may.
+//! The files are runs of 32 KiB blocks; a record is one piece or several, each in one block behind a header of checksum
+//! (4 bytes), length (2) and kind (1).
+//!
+//! Every record is synced before the next one is written, so a cut of the power can tear the last one only. Of it any
+//! pages may be on the disk; those that are not read as zeros, for a log's space is fresh. RocksDB by itself knows only
+//! records that end early, and refuses one with a hole as it refuses damage.
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::engine::{Replayed, Torn};
 
@@ -17,11 +21,33 @@ const FIRST: u8 = 2;
 const MIDDLE: u8 = 3;
 const LAST: u8 = 4;
 
+/// The least that a disk writes at once.
+const SECTOR: usize = 512;
+
+/// How the logs end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum End {
+    /// As RocksDB expects it: whole, or with a last record that ends early.
+    #[default]
+    Plain,
+    /// Parts of the last record never reached the disk.
+    Holed,
+    /// A record is not whole, and behind it another one begins: what was synced is damaged.
+    Damaged {
+        /// The log.
+        file: PathBuf,
+        /// Behind its last whole record.
+        whole_end: u64,
+        /// Where the record behind the damage begins.
+        follows: u64,
+    },
+}
+
 /// Reads every log in `dir`.
 ///
 /// # Errors
 /// When a file cannot be read.
-pub(super) fn look(dir: &Path) -> io::Result<Replayed> {
+pub(super) fn look(dir: &Path) -> io::Result<(Replayed, End)> {
     let mut logs = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
@@ -30,12 +56,16 @@ pub(super) fn look(dir: &Path) -> io::Result<Replayed> {
         }
     }
     logs.sort();
-    let mut found = Replayed::default();
+    let (mut found, mut end) = (Replayed::default(), End::Plain);
     for path in logs {
         let scan = Scan::of(&mut File::open(&path)?)?;
         found.logs += 1;
         found.bytes += scan.whole_end;
         found.batches += scan.batches;
+        // A hole is in the last log, or it is damage; and damage is told where it begins.
+        if !matches!(end, End::Damaged { .. }) {
+            end = scan.end_of(&path);
+        }
         // Nothing but zeros is space that was never written.
         if scan.written_end > scan.whole_end {
             found.torn = Some(Torn {
@@ -45,7 +75,7 @@ pub(super) fn look(dir: &Path) -> io::Result<Replayed> {
             });
         }
     }
-    Ok(found)
+    Ok((found, end))
 }
 
 /// How far one file is good.
@@ -59,6 +89,10 @@ struct Scan {
     /// Behind the last byte.
     end: u64,
     over: bool,
+    /// Behind the whole records a sector, or what belongs to them of one, is zero.
+    has_hole: bool,
+    /// Where a record begins behind a piece that is not whole.
+    follows: Option<u64>,
 }
 
 impl Scan {
@@ -73,6 +107,18 @@ impl Scan {
         }
     }
 
+    fn end_of(&self, path: &Path) -> End {
+        match self.follows {
+            Some(follows) => End::Damaged {
+                file: path.to_owned(),
+                whole_end: self.whole_end,
+                follows,
+            },
+            None if self.has_hole && self.written_end > self.whole_end => End::Holed,
+            None => End::Plain,
+        }
+    }
+
     fn block(&mut self, block: &[u8]) {
         let begin = self.end;
         self.end += block.len() as u64;
@@ -83,7 +129,7 @@ impl Scan {
         while !self.over && at + HEADER <= BLOCK {
             let Some((kind, length)) = piece(block.get(at..).unwrap_or_default()) else {
                 self.over = true;
-                return;
+                break;
             };
             at += length;
             match kind {
@@ -94,6 +140,29 @@ impl Scan {
                 }
                 _ => self.whole_end = begin + at as u64,
             }
+        }
+        if self.over {
+            self.behind(block, begin, at);
+        }
+    }
+
+    /// Looks at what lies from `at` on, where a piece is not whole.
+    fn behind(&mut self, block: &[u8], begin: u64, at: usize) {
+        let mut from = at;
+        while from < block.len() {
+            let until = ((from / SECTOR + 1) * SECTOR).min(block.len());
+            self.has_hole |= block
+                .get(from..until)
+                .is_some_and(|sector| sector.iter().all(|byte| *byte == 0));
+            from = until;
+        }
+        // The kind first: a checksum at every byte would take its time.
+        let begins = |at: &usize| {
+            matches!(block.get(at + HEADER - 1), Some(&(WHOLE | FIRST)))
+                && piece(block.get(*at..).unwrap_or_default()).is_some()
+        };
+        if self.follows.is_none() {
+            self.follows = (at..block.len()).find(begins).map(|at| begin + at as u64);
         }
     }
 }
