@@ -2,7 +2,8 @@
 //! waits for nothing but the next connection.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,8 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use seawall_domain::{ClientAddress, Code, LearntFrom};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
@@ -33,7 +34,7 @@ use crate::app::App;
 use crate::codes;
 use crate::limits::Limits;
 use crate::metrics::ListenerMetrics;
-use crate::origin::{ListenerFacts, Origin, Surface};
+use crate::origin::{ListenerFacts, Origin};
 use crate::trace::RequestIds;
 
 /// Waits after a failure to accept double from the first to the second, in milliseconds.
@@ -56,34 +57,40 @@ pub(super) struct Door {
     pub(super) connections: Arc<Connections>,
     pub(super) lot: Arc<ParkingLot>,
     pub(super) lanes: Lanes,
-    /// Are its connections those of the threads of token checks? Where players are served, they are not.
-    pub(super) is_for_checks: bool,
     /// Plain on an address others can reach: only trusted peers are answered.
     pub(super) is_exposed_plain: bool,
     /// Our own user id.
     pub(super) own_uid: u32,
 }
 
-/// A stream a listener gave.
+/// A stream a listener gave, of no threads yet.
 pub(super) enum Accepted {
     Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
 }
 
-/// A socket to accept from.
+/// A socket to accept from. What it gives is bound to a runtime where it is served: to move a socket from one to another
+/// costs several system calls.
 pub(super) enum Source {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+    Tcp(AsyncFd<TcpListener>),
+    Unix(AsyncFd<UnixListener>),
 }
 
 impl Source {
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Source::Tcp(listener) => listener
-                .accept()
-                .await
-                .map(|(stream, peer)| Accepted::Tcp(stream, peer)),
-            Source::Unix(listener) => listener.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
+            Source::Tcp(listener) => {
+                let accepted = listener.async_io(Interest::READABLE, TcpListener::accept).await;
+                let (stream, peer) = accepted?;
+                stream.set_nonblocking(true)?;
+                Ok(Accepted::Tcp(stream, peer))
+            }
+            Source::Unix(listener) => {
+                let accepted = listener.async_io(Interest::READABLE, UnixListener::accept).await;
+                let (stream, _) = accepted?;
+                stream.set_nonblocking(true)?;
+                Ok(Accepted::Unix(stream))
+            }
         }
     }
 }
@@ -169,10 +176,7 @@ fn welcome(door: &Arc<Door>, accepted: Accepted) {
         place,
     };
     let pulse = Pulse::new(&door.limits);
-    let stay = admitted.in_service(pulse);
-    if let Err(error) = stay.arrive(accepted) {
-        tracing::debug!("a connection was lost when it changed threads: {error}");
-    }
+    admitted.in_service(pulse).arrive(accepted);
 }
 
 impl Door {
@@ -187,7 +191,7 @@ impl Door {
     /// The client a PROXY header names, and what was read beyond it.
     pub(super) async fn client_behind(
         &self,
-        stream: &mut TcpStream,
+        stream: &mut tokio::net::TcpStream,
         peer: SocketAddr,
     ) -> Result<(ClientAddress, Bytes), &'static str> {
         if self.config.proxy_protocol == ProxyProtocol::None {
@@ -261,20 +265,8 @@ impl Door {
         Ok((Box::new(stream), spoken))
     }
 
-    /// Do both players and game servers come here?
-    fn is_mixed(&self) -> bool {
-        let both = [Surface::Sdk, Surface::Server];
-        both.iter().all(|surface| self.facts.surfaces.contains(surface))
-    }
-
-    /// Do its connections begin on the threads of token checks? Where nobody knows yet who comes, until the first bytes
-    /// say it, which costs those threads little; a handshake would cost them much.
-    pub(super) fn begins_for_checks(&self) -> bool {
-        self.is_for_checks || self.is_mixed() && self.config.tls.is_none()
-    }
-
     pub(super) fn lane(&self, is_for_checks: bool) -> Lane {
-        Lane::new(is_for_checks, self.is_mixed())
+        Lane::new(is_for_checks, self.config.is_mixed())
     }
 
     pub(super) fn origin(
@@ -299,8 +291,14 @@ impl Door {
 
     async fn refuse_early(&self, accepted: Accepted, code: Code) {
         match accepted {
-            Accepted::Tcp(stream, _) => self.refuse(stream, code).await,
-            Accepted::Unix(stream) => self.refuse(stream, code).await,
+            Accepted::Tcp(stream, _) => match tokio::net::TcpStream::from_std(stream) {
+                Ok(stream) => self.refuse(stream, code).await,
+                Err(_) => {}
+            },
+            Accepted::Unix(stream) => match tokio::net::UnixStream::from_std(stream) {
+                Ok(stream) => self.refuse(stream, code).await,
+                Err(_) => {}
+            },
         }
     }
 

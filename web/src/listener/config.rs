@@ -112,6 +112,19 @@ impl ListenerConfig {
         }
     }
 
+    /// Do both players and game servers come here?
+    pub(super) fn is_mixed(&self) -> bool {
+        let both = [Surface::Sdk, Surface::Server];
+        both.iter().all(|surface| self.surfaces.contains(surface))
+    }
+
+    /// Are its connections accepted on the threads of token checks? Not where players come; but where nobody knows who
+    /// comes until the first bytes say it, that look costs those threads little. A handshake would cost them much.
+    pub(super) fn begins_for_checks(&self) -> bool {
+        let is_plain_tcp = self.tls.is_none() && matches!(self.address, Address::Tcp(_));
+        !self.surfaces.contains(&Surface::Sdk) || self.is_mixed() && is_plain_tcp
+    }
+
     /// What is wrong with the combination of fields, for the one who wrote them.
     pub fn check(&self) -> Result<(), String> {
         let is_unix = matches!(self.address, Address::Unix(_));

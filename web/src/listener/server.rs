@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use socket2::SockRef;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -27,7 +29,6 @@ use super::pulse::{Phase, Pulse};
 use super::turns::Turns;
 use crate::app::App;
 use crate::limits::BACKLOG;
-use crate::origin::Surface;
 
 /// Where a listener really listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +66,6 @@ impl Server {
         let mut addresses = Vec::new();
         let mut loops = Vec::new();
         for Listener { config, socket } in listeners {
-            let is_for_checks = !config.surfaces.contains(&Surface::Sdk);
             let (source, address) = source(socket, &config.address)?;
             let is_outside = matches!(&address, BoundAddress::Tcp(tcp) if !accept::is_loopback(tcp.ip()));
             addresses.push((config.name.clone(), address));
@@ -85,7 +85,6 @@ impl Server {
                 connections: Arc::clone(&connections),
                 lot: Arc::clone(&lot),
                 lanes: lanes.clone(),
-                is_for_checks,
                 is_exposed_plain: config.tls.is_none() && is_outside,
                 own_uid: rustix::process::geteuid().as_raw(),
                 config,
@@ -174,9 +173,8 @@ fn source(socket: Socket2, configured: &Address) -> io::Result<(Source, BoundAdd
     }
     match socket {
         Socket2::Tcp(socket) => {
-            let listener = TcpListener::from_std(socket)?;
-            let address = BoundAddress::Tcp(listener.local_addr()?);
-            Ok((Source::Tcp(listener), address))
+            let address = BoundAddress::Tcp(socket.local_addr()?);
+            Ok((Source::Tcp(acceptable(socket)?), address))
         }
         Socket2::Unix(socket) => {
             // A socket that was moved into place still names the path it was bound at.
@@ -188,10 +186,18 @@ fn source(socket: Socket2, configured: &Address) -> io::Result<(Source, BoundAdd
                     .map(PathBuf::from)
                     .unwrap_or_default(),
             };
-            let listener = UnixListener::from_std(socket)?;
-            Ok((Source::Unix(listener), BoundAddress::Unix(path)))
+            Ok((Source::Unix(acceptable(socket)?), BoundAddress::Unix(path)))
         }
     }
+}
+
+/// A listening socket that tells when it can be accepted from.
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe for types whose descriptor may change; that of a listener does not"
+)]
+fn acceptable<L: AsRawFd>(listener: L) -> io::Result<AsyncFd<L>> {
+    AsyncFd::with_interest(listener, Interest::READABLE)
 }
 
 /// The connections in service, so that the drain can wake and count them.

@@ -19,6 +19,7 @@ use seawall_domain::codes;
 use seawall_domain::ports::Clock;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -97,11 +98,15 @@ async fn accept(desk: Arc<Desk>, source: Source) {
                     .only_from
                     .as_ref()
                     .is_none_or(|networks| networks.iter().any(|network| network.contains(peer)));
-                if is_welcome {
+                if is_welcome && let Ok(stream) = TcpStream::from_std(stream) {
                     Arc::clone(&desk).welcome(stream);
                 }
             }
-            Ok(Accepted::Unix(stream)) => Arc::clone(&desk).welcome(stream),
+            Ok(Accepted::Unix(stream)) => {
+                if let Ok(stream) = UnixStream::from_std(stream) {
+                    Arc::clone(&desk).welcome(stream);
+                }
+            }
             Err(_) => sleep(Duration::from_millis(ACCEPT_BACKOFF_MS)).await,
         }
     }

@@ -1,7 +1,6 @@
 //! A connection's stay: from the threads it was accepted on to those it belongs on, through PROXY header and TLS handshake
 //! to HTTP, to the parking lot and back.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -76,36 +75,25 @@ pub(super) fn resume(parked: Parked) {
 }
 
 impl Stay {
-    /// Goes to the threads on which it begins: those it was accepted on, unless a handshake with a player comes first.
-    pub(super) fn arrive(self, accepted: Accepted) -> io::Result<()> {
+    /// Goes to the threads on which it begins.
+    pub(super) fn arrive(self, accepted: Accepted) {
         let door = Arc::clone(&self.admitted.door);
+        let threads = door.lanes.of(door.config.begins_for_checks());
+        // Bound to the runtime by the task itself; a socket that cannot be is closed.
         match accepted {
-            Accepted::Tcp(stream, peer) if door.begins_for_checks() => {
-                tokio::spawn(async move { self.tcp(stream, peer).await });
-            }
-            Accepted::Tcp(stream, peer) => {
-                let stream = stream.into_std()?;
-                door.lanes.players.spawn(async move {
-                    match TcpStream::from_std(stream) {
-                        Ok(stream) => self.tcp(stream, peer).await,
-                        Err(_) => self.end(None),
-                    }
-                });
-            }
-            Accepted::Unix(stream) if door.is_for_checks => {
-                tokio::spawn(async move { self.unix(stream).await });
-            }
-            Accepted::Unix(stream) => {
-                let stream = stream.into_std()?;
-                door.lanes.players.spawn(async move {
-                    match UnixStream::from_std(stream) {
-                        Ok(stream) => self.unix(stream).await,
-                        Err(_) => self.end(None),
-                    }
-                });
-            }
-        }
-        Ok(())
+            Accepted::Tcp(stream, peer) => threads.spawn(async move {
+                match TcpStream::from_std(stream) {
+                    Ok(stream) => self.tcp(stream, peer).await,
+                    Err(_) => self.end(None),
+                }
+            }),
+            Accepted::Unix(stream) => threads.spawn(async move {
+                match UnixStream::from_std(stream) {
+                    Ok(stream) => self.unix(stream).await,
+                    Err(_) => self.end(None),
+                }
+            }),
+        };
     }
 
     /// Serves a connection that is new here; its first bytes say on which threads.
@@ -188,7 +176,7 @@ impl Stay {
             Ok(told) => told,
             Err(reason) => return self.end(Some(reason)),
         };
-        let lane = door.lane(door.begins_for_checks());
+        let lane = door.lane(door.config.begins_for_checks());
         let origin = door.origin(client, is_peer_trusted, None, lane, &self.pulse);
         match &door.config.tls {
             None => {
@@ -218,7 +206,7 @@ impl Stay {
             port: None,
             learnt_from: LearntFrom::Socket,
         };
-        let lane = Lane::new(door.is_for_checks, false);
+        let lane = Lane::new(door.config.begins_for_checks(), false);
         let origin = door.origin(client, true, Some(uid), lane, &self.pulse);
         let (app, pulse) = (door.app.clone(), Arc::clone(&self.pulse));
         let mut stream = stream;
