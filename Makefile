@@ -14,7 +14,7 @@ CARGO := ROCKSDB_LIB_DIR="$$(packaging/build/rocksdb-cache)" cargo
 ARGS ?= --data /tmp/seawall-demo
 SCENARIO ?=
 
-.PHONY: help setup setup-test setup-bench build run test fmt lint unit programs suites crash soak bench dist man clean
+.PHONY: help setup setup-test setup-bench build run test fmt lint unit programs suites crash soak bench dist profiled man clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ dist: setup ## The binary to ship: link-time optimised, stripped, checked to be 
 	@mkdir -p target/dist
 	cp "$(CARGO_TARGET_DIR)/$(TARGET)/dist/seawall" target/dist/seawall
 	packaging/build/check-binary target/dist/seawall
+
+profiled: setup-bench ## The binary to ship, built by the profile of a training run; a quarter of an hour
+	packaging/build/profile-guided target/dist/seawall
 
 man: ## Man pages, completions and the annotated settings file, into target/doc
 	$(CARGO) build --release --locked -p seawall-appliance --bin seawall

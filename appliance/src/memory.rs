@@ -16,6 +16,9 @@ const PLANNED_CONNECTIONS: u64 = 2_000;
 /// Program, stacks and allocator slack, in bytes.
 const BASE_BYTES: u64 = 96 << 20;
 
+/// Most for rows not yet in table files, in bytes: the store writes them out when its logs hold 64 MiB.
+const MEMTABLES_MAX_BYTES: u64 = 128 << 20;
+
 /// Who gets how much.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryPlan {
@@ -41,11 +44,14 @@ impl MemoryPlan {
         let free = budget_bytes
             .saturating_sub(BASE_BYTES + hash_bytes + credential_bytes + connection_bytes)
             .max(48 << 20);
-        // A quarter stays free for mirrors (revocations, restrictions, catalogue) and for bursts.
+        // A quarter stays free for mirrors (revocations, restrictions, catalogue) and for bursts. Memtables first: small ones
+        // are written out and merged all the time, which costs a small host more than caches bring it (decisions/0704).
+        let memtable_bytes = (free * 3 / 10).clamp(8 << 20, MEMTABLES_MAX_BYTES);
+        let cached = (free * 3 / 4).saturating_sub(memtable_bytes);
         let store = MemoryBudget {
-            block_cache_bytes: free * 35 / 100,
-            row_cache_bytes: free * 25 / 100,
-            memtable_bytes: (free * 15 / 100).clamp(8 << 20, 512 << 20),
+            block_cache_bytes: cached * 2 / 3,
+            row_cache_bytes: cached / 3,
+            memtable_bytes,
         };
         let consumers = vec![
             ("program", BASE_BYTES),
