@@ -72,15 +72,11 @@ impl Platform {
             self.hash_for_nobody(asker, password).await;
             return Ok(None);
         };
-        let cache = (may_recall && !asker.is_operator).then_some(&self.inner.credential_cache);
-        let mark = PasswordMark::of(account, &row);
-        if !cache.is_some_and(|cache| cache.recalls(mark, password, self.now_at())) {
-            if !self.matches(asker, &row, password).await? {
-                return Ok(None);
-            }
-            if let Some(cache) = cache {
-                cache.remember(mark, password, self.now_at(), u16::from_be_bytes(self.entropy()));
-            }
+        let recalled = (may_recall && !asker.is_operator).then(|| PasswordMark::of(account, &row));
+        let cache = &self.inner.credential_cache;
+        let is_recalled = recalled.is_some_and(|mark| cache.recalls(mark, password, self.now_at()));
+        if !is_recalled && !self.matches(asker, &row, password, recalled).await? {
+            return Ok(None);
         }
         let (mut renewed, mut keep_old) = (None, false);
         if is_old(&row.stored, self.inner.hash_cost) && self.inner.hash_pool.is_idle() {
@@ -94,12 +90,29 @@ impl Platform {
         }))
     }
 
-    /// The check itself, on the pool.
-    async fn matches(&self, asker: Asker, row: &Arc<CredentialRow>, password: &str) -> Result<bool, Error> {
+    /// The check itself, on the pool; what matches is remembered under `recalled`. When its turn comes, the same password
+    /// may have matched meanwhile: who asks again because an answer is slow costs no second hash.
+    async fn matches(
+        &self,
+        asker: Asker,
+        row: &Arc<CredentialRow>,
+        password: &str,
+        recalled: Option<PasswordMark>,
+    ) -> Result<bool, Error> {
         let (pepper, _) = self.import_of(row).await?;
         let (row, typed) = (Arc::clone(row), Zeroizing::new(password.to_owned()));
-        let job: HashJob =
-            Box::new(move |memory| check(&row.stored, &typed, pepper.as_deref().unwrap_or_default(), memory));
+        let (inner, chance) = (Arc::clone(&self.inner), u16::from_be_bytes(self.entropy()));
+        let job: HashJob = Box::new(move |memory| {
+            let (cache, now_at) = (&inner.credential_cache, inner.clock.now_at());
+            if recalled.is_some_and(|mark| cache.recalls_by_now(mark, &typed, now_at)) {
+                return HashOutcome::Matches(true);
+            }
+            let outcome = check(&row.stored, &typed, pepper.as_deref().unwrap_or_default(), memory);
+            if let (HashOutcome::Matches(true), Some(mark)) = (&outcome, recalled) {
+                cache.remember(mark, &typed, inner.clock.now_at(), chance);
+            }
+            outcome
+        });
         match self.hashed(asker, job).await? {
             HashOutcome::Matches(matches) => Ok(matches),
             HashOutcome::Unusable(why) => Err(defect(&format!("The stored password cannot be checked: {why}"))),

@@ -105,12 +105,24 @@ impl CredentialCache {
         if self.lifetime_ms == 0 {
             return false;
         }
-        let is_recalled = self.entries.get(&mark.account).is_some_and(|verified| {
-            self.is_current(&verified, now_at) && bool::from(verified.digest.ct_eq(&*self.digest(mark, password)))
-        });
-        let counter = if is_recalled { &self.hits } else { &self.misses };
+        let holds = self.holds(mark, password, now_at);
+        let counter = if holds { &self.hits } else { &self.misses };
         counter.fetch_add(1, Ordering::Relaxed);
-        is_recalled
+        holds
+    }
+
+    /// The same, asked again when the turn of the hash has come: a miss was counted then.
+    #[must_use]
+    pub fn recalls_by_now(&self, mark: PasswordMark, password: &str, now_at: UnixMs) -> bool {
+        let holds = self.lifetime_ms != 0 && self.holds(mark, password, now_at);
+        self.hits.fetch_add(u64::from(holds), Ordering::Relaxed);
+        holds
+    }
+
+    fn holds(&self, mark: PasswordMark, password: &str, now_at: UnixMs) -> bool {
+        self.entries.get(&mark.account).is_some_and(|verified| {
+            self.is_current(&verified, now_at) && bool::from(verified.digest.ct_eq(&*self.digest(mark, password)))
+        })
     }
 
     /// Remembers a password that has just matched. `chance` is drawn evenly and moves the end of the entry.

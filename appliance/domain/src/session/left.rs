@@ -96,6 +96,27 @@ fn a_login_whose_caller_left_during_a_slow_hash_is_not_done_and_is_noted() {
 }
 
 #[test]
+fn whoever_asks_again_while_a_hash_is_slow_costs_no_second_one() {
+    let world = World::new().unwrap();
+    world.register("alice").unwrap();
+    let (slow, pool) = with_slow_hashes(&world);
+    let call = client();
+    let first = begun(&slow, &call, &world);
+    let again = begun(&slow, &call, &world);
+    assert_eq!(pool.held(), 2);
+    pool.release_one();
+    pool.release_one();
+    crate::testing::logged_in(block_on(first).unwrap()).unwrap();
+    crate::testing::logged_in(block_on(again).unwrap()).unwrap();
+    let counters = slow.counters();
+    assert_eq!(
+        (counters.credential_cache_hits, counters.credential_cache_misses),
+        (1, 2),
+        "the second found the password of the first"
+    );
+}
+
+#[test]
 fn logins_that_nobody_waits_for_are_not_begun_when_a_slow_store_comes_to_them() {
     let world = World::new().unwrap();
     let first = world.register("alice").unwrap().session.session_id;

@@ -79,8 +79,18 @@ fn run(bench: &Bench) -> Result<Vec<Row>, Failure> {
         );
         let p99 = || Row::of(NAME, &format!("p99 {how}"), "us", &each(&runs, |run| run.p99_us));
         rows.push(p99().at_most(1000.0).note(&offered).voids(&runs));
-        rows.extend(peers.iter().zip(&theirs).map(|(peer, p99s)| p99().beside(peer.name, p99s)));
-        rows.push(Row::of(NAME, &format!("p50 {how}"), "us", &each(&runs, |run| run.p50_us)));
+        rows.extend(
+            peers
+                .iter()
+                .zip(&theirs)
+                .map(|(peer, p99s)| p99().beside(peer.name, p99s)),
+        );
+        rows.push(Row::of(
+            NAME,
+            &format!("p50 {how}"),
+            "us",
+            &each(&runs, |run| run.p50_us),
+        ));
         all.extend(runs);
     }
     rows.push(Row::failures(NAME, &all));
