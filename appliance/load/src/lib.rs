@@ -281,6 +281,9 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// Nanoseconds from the intended time (closed loop: from sending) to the answer, right answers only.
     pub latency: Histogram<u64>,
+    /// The same of the right answers that came between the end of the warm-up and that of the span, whenever their calls were
+    /// intended: an open loop ends with calls under way, which are answered after it, when less is asked for.
+    pub in_span: Histogram<u64>,
     /// Nanoseconds by which the loader itself began calls late: of an open loop, and of callers that came again after a wait.
     pub late: Histogram<u64>,
     /// Full and resumed handshakes.
@@ -311,6 +314,7 @@ impl Outcome {
             examples: Vec::new(),
             elapsed: Duration::ZERO,
             latency: histogram(),
+            in_span: histogram(),
             late: histogram(),
             handshakes: Handshakes::default(),
             opened: 0,
@@ -345,6 +349,14 @@ impl Outcome {
     #[must_use]
     pub fn in_time(&self, deadline: Duration) -> u64 {
         self.latency
+            .count_between(0, u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Right answers that came in the span and within a deadline of their intended time: by the span, what was done of use in a
+    /// second.
+    #[must_use]
+    pub fn in_time_in_span(&self, deadline: Duration) -> u64 {
+        self.in_span
             .count_between(0, u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX))
     }
 

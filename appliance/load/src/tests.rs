@@ -279,7 +279,26 @@ fn loads_run_side_by_side_with_figures_of_their_own() {
     assert_eq!(outcomes[0].ok, 400, "{:?}", outcomes[0].examples);
     assert_eq!(outcomes[0].in_time(Duration::from_secs(60)), 400);
     assert_eq!(outcomes[0].in_time(Duration::ZERO), 0);
+    assert_eq!(outcomes[0].in_time_in_span(Duration::ZERO), 0);
     assert!(outcomes[1].ok > 400, "{}", outcomes[1].ok);
+}
+
+#[test]
+fn what_is_answered_after_the_span_is_not_done_in_it() {
+    // 50 ms an answer over one connection, offered twice as many: the calls that wait at the end are answered after it.
+    let address = fake(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        ANSWER.to_vec()
+    });
+    let plan = Plan {
+        connections: 1,
+        patience: Duration::from_secs(20),
+        ..plan(address, Arrival::Constant(40.0))
+    };
+    let outcome = run(&plan, &mut Get, &mut NoMeter).unwrap();
+    let (all, in_span) = (outcome.in_time(Duration::MAX), outcome.in_time_in_span(Duration::MAX));
+    assert_eq!(all, 80, "{:?}", outcome.examples);
+    assert!((20..=41).contains(&in_span), "{in_span} of {all}");
 }
 
 #[test]

@@ -35,6 +35,9 @@ impl Engine<'_> {
     pub(super) fn count(&mut self, slot: usize, verdict: Verdict) {
         let now = Instant::now();
         let Some(since) = self.slots[slot].since else { return };
+        if verdict == Verdict::Ok && now >= self.measure_from && now <= self.measure_from + self.plan.span {
+            self.outcome.in_span.saturating_record(nanos(now - since));
+        }
         // Open loop: by the intended time. Closed loop: by the time of the answer, for that is what a rate counts.
         let counted = match self.plan.arrival {
             Arrival::Closed => self.measuring && now <= self.measure_from + self.plan.span + self.grace(),

@@ -51,9 +51,9 @@ pub const SCENARIO: Scenario = Scenario {
             logins of 32 accounts in turn, guest registrations and lists of sessions, each in an open loop over 500 connections, offered once, twice, \
             five and ten times at the rate the server carries beside the checks: that of the best of three closed loops over 64, 256 and 1,024 connections each, admission \
             off. Goodput counts work units (check 1, refresh 5, \
-            login and registration 7, list 10) of right answers within 100 ms, 500 ms, 2 s and 500 ms of their intended times. A call that finds no free connection in a \
+            login and registration 7, list 10) of right answers that came while all of this was asked, within 100 ms, 500 ms, 2 s and 500 ms of their intended times. A call that finds no free connection in a \
             quarter of that is not made: it is lost, as with a crowd of which each waits for its own answer. The peak is the highest goodput of all: of the closed \
-            loops, of the open loops at once to ten times with admission off, and of our own medians. Beside: the same binary with its admission off, one run; and, \
+            loops, and of the medians of the open loops at once to ten times with admission on and off. Beside: the same binary with its admission off, run by run in turn; and, \
             tenfold, nginx with limit_req on the server's CPU in front of that one: refreshes, logins, registrations and lists pass at what the server carries \
             (burst of a tenth of a second, nodelay, 503), checks are not limited, as game servers are an operator's own, and connections to the server are kept. The server \
             trusts nginx for nothing: it believes no header, and a peer of the same host has no limit of its own.",
@@ -106,52 +106,58 @@ enum Offer {
     Times(f64),
 }
 
-/// What is found out without admission.
-struct Peers {
-    rates: Rates,
-    /// Goodput of the best closed loop.
-    carried: f64,
-    /// For each factor.
-    off: Vec<Storm>,
-    /// Behind nginx.
-    limited: Result<Storm, String>,
+/// The same server with its admission off.
+struct Peer {
+    world: World,
+    runs: [Vec<Storm>; FACTORS.len()],
 }
 
 fn run(bench: &Bench) -> Result<Vec<Row>, Failure> {
-    let (peers, why) = match start_without_admission(bench) {
-        Ok(seawall) => (Some(Peers::measure(bench, &World::new(seawall)?)?), None),
-        Err(why) => (None, Some(why)),
+    let mut why = None;
+    let mut peer = match start_without_admission(bench) {
+        Ok(seawall) => Some(Peer {
+            world: World::new(seawall)?,
+            runs: Default::default(),
+        }),
+        Err(reason) => {
+            why = Some(reason);
+            None
+        }
     };
     let world = World::new(start(bench, &[])?)?;
-    let (rates, carried) = match &peers {
-        Some(peers) => (peers.rates, peers.carried),
-        None => world.rates(bench)?,
-    };
+    let (rates, carried) = peer.as_ref().map_or(&world, |peer| &peer.world).rates(bench)?;
     let mut runs: [Vec<Storm>; FACTORS.len()] = Default::default();
     for round in 0..bench.runs {
         for (number, factor) in FACTORS.iter().enumerate() {
             let series = (round * FACTORS.len() + number + 1) as u64;
-            runs[number].push(world.storm(bench, &rates, Offer::Times(*factor), series)?);
+            let storm = |world: &World| world.storm(bench, &rates, Offer::Times(*factor), series);
+            if let Some(peer) = &mut peer {
+                peer.runs[number].push(storm(&peer.world)?);
+            }
+            runs[number].push(storm(&world)?);
         }
     }
     drop(world);
-    let off = peers.as_ref().map_or(&[][..], |peers| peers.off.as_slice());
-    let own = runs
-        .iter()
-        .map(|runs| median(&runs.iter().map(|storm| storm.goodput).collect::<Vec<_>>()));
-    let peak = own.chain(off.iter().map(|storm| storm.goodput)).fold(carried, f64::max);
+    let off = peer.as_ref().map_or(&[][..], |peer| &peer.runs);
+    let peak = runs.iter().chain(off).map(|runs| mid(runs)).fold(carried, f64::max);
     let mut rows = Vec::new();
     for (number, factor) in FACTORS.iter().enumerate() {
         rows.extend(rows_of(*factor, &runs[number], peak, &rates, off.get(number)));
     }
-    if let Some(peers) = &peers {
-        rows.extend(limited_rows(&runs, peers));
+    if let Some(peer) = &peer {
+        let limited = peer.world.behind_limit_req(bench, &rates);
+        rows.extend(limited_rows(&runs, &rates, limited.map_err(|error| error.to_string())));
     }
     rows.push(invalids(&runs));
     if let (Some(why), Some(row)) = (why, rows.first_mut()) {
         *row = row.clone().note(&why);
     }
     Ok(rows)
+}
+
+/// The goodput of the middle run.
+fn mid(runs: &[Storm]) -> f64 {
+    median(&runs.iter().map(|storm| storm.goodput).collect::<Vec<_>>())
 }
 
 /// No good token and no right password was called bad.
@@ -167,31 +173,17 @@ fn invalids(runs: &[Vec<Storm>]) -> Row {
     row
 }
 
-impl Peers {
-    fn measure(bench: &Bench, world: &World) -> Result<Self, Failure> {
-        let (rates, carried) = world.rates(bench)?;
-        let storms = FACTORS.iter().enumerate();
-        let off = storms.map(|(number, factor)| world.storm(bench, &rates, Offer::Times(*factor), number as u64));
-        Ok(Self {
-            rates,
-            carried,
-            off: off.collect::<Result<_, _>>()?,
-            limited: world.behind_limit_req(bench, &rates).map_err(|error| error.to_string()),
-        })
-    }
-}
-
 /// Beside nginx with `limit_req`.
-fn limited_rows(runs: &[Vec<Storm>; FACTORS.len()], peers: &Peers) -> Vec<Row> {
+fn limited_rows(runs: &[Vec<Storm>; FACTORS.len()], rates: &Rates, limited: Result<Storm, String>) -> Vec<Row> {
     let number = FACTORS.iter().position(|factor| *factor == LIMITED_FACTOR);
     let own = number.map_or(&[][..], |number| runs[number].as_slice());
     let row = |metric: &str, unit: &str, of: fn(&Storm) -> f64| {
         let each: Vec<f64> = own.iter().map(of).collect();
         let row = Row::of(NAME, &format!("{metric} at {LIMITED_FACTOR}x"), unit, &each);
-        match &peers.limited {
+        match &limited {
             Ok(limited) => row.beside(LIMITED, &[of(limited)]).note(&format!(
                 "{LIMITED} in time a second: {}",
-                in_time_of_offered(&[limited], &peers.rates, LIMITED_FACTOR)
+                in_time_of_offered(&[limited], rates, LIMITED_FACTOR)
             )),
             Err(why) => row.note(&format!("no {LIMITED}: {why}")),
         }
@@ -212,10 +204,10 @@ fn in_time_of_offered(runs: &[&Storm], rates: &Rates, factor: f64) -> String {
     kinds.collect::<Vec<_>>().join(", ")
 }
 
-fn rows_of(factor: f64, runs: &[Storm], peak: f64, rates: &Rates, peer: Option<&Storm>) -> Vec<Row> {
+fn rows_of(factor: f64, runs: &[Storm], peak: f64, rates: &Rates, peer: Option<&Vec<Storm>>) -> Vec<Row> {
     let each = |of: fn(&Storm) -> f64| runs.iter().map(of).collect::<Vec<f64>>();
     let beside = |row: Row, of: fn(&Storm) -> f64| match peer {
-        Some(peer) => row.beside("admission off", &[of(peer)]),
+        Some(peer) => row.beside("admission off", &peer.iter().map(of).collect::<Vec<_>>()),
         None => row,
     };
     let goodput = || {
@@ -415,7 +407,7 @@ fn storm(outcomes: &[Outcome], span: Duration, false_invalids: u64) -> Storm {
     let kinds = std::iter::once(Call::Verify).chain(REST);
     let rates: Vec<(Call, f64)> = kinds
         .zip(outcomes)
-        .map(|(call, outcome)| (call, outcome.in_time(deadline(call)) as f64 / span_s))
+        .map(|(call, outcome)| (call, outcome.in_time_in_span(deadline(call)) as f64 / span_s))
         .collect();
     let verify = outcomes.first();
     let mut rest = [0.0; REST.len()];

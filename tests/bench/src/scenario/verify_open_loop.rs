@@ -4,7 +4,7 @@ use seawall_tests::server::Failure;
 
 use super::Scenario;
 use super::verify_hot::{CONNECTIONS, PLAYERS, answer_bytes};
-use crate::bench::{Bench, Figures, each};
+use crate::bench::{Bench, each};
 use crate::calls::{Prepared, is_200, is_valid};
 use crate::load::{Arrival, Plan, Target};
 use crate::peer::{hyper, nginx};
