@@ -73,6 +73,11 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
+    /// Are so many connections in service that idle ones shall rest sooner?
+    pub(crate) fn is_crowded(&self) -> bool {
+        usize::try_from(self.metrics.in_service.get()).is_ok_and(|count| count > self.limits.crowd_connections)
+    }
+
     /// The OpenAPI document of some surfaces; made once for each listener's set.
     pub(crate) fn openapi(&self, surfaces: &[Surface]) -> Bytes {
         let mut made = self.openapi.lock();

@@ -95,11 +95,12 @@ where
 {
     let body_deadline = facts.started + Duration::from_millis(app.limits.body_ms);
     let is_whole = body::pass_over(headers, body, body_deadline.into()).await;
-    let hold = facts
-        .origin
-        .request_ids
-        .pace
-        .refused(app.admission.us(facts.started) / 1000);
+    let patience_ms = hints::deadline_ms(headers, &app.metrics.admission);
+    let hold = facts.origin.request_ids.pace.refused(
+        app.admission.us(facts.started) / 1000,
+        patience_ms,
+        app.admission.held(),
+    );
     if !hold.is_zero()
         && let Some(_held) = app.admission.hold_one()
     {

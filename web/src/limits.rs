@@ -52,6 +52,10 @@ pub struct Limits {
     /// An HTTP/1 connection that was idle for so long gives its buffers back until the client speaks again, in
     /// milliseconds. Not a setting: it costs a busy client nothing.
     pub rest_after_ms: u64,
+    /// The same while more than [`Limits::crowd_connections`] are in service, in milliseconds.
+    pub rest_in_crowd_after_ms: u64,
+    /// Connections in service, those at rest not counted, above which they rest sooner: with buffers each takes some 20 KiB.
+    pub crowd_connections: usize,
     /// Largest body of an ordinary call, in bytes; routes that take more (imports, uploads) say so themselves.
     pub body_max_bytes: usize,
     /// TLS handshakes begun at a time: the part from the client's hello to our answer, which is work for a processor. More
@@ -80,7 +84,9 @@ impl Default for Limits {
             body_ms: 30_000,
             total_ms: 60_000,
             idle_ms: 75_000,
-            rest_after_ms: 1_000,
+            rest_after_ms: 10_000,
+            rest_in_crowd_after_ms: 1_000,
+            crowd_connections: 8_192,
             body_max_bytes: BODY_MAX_BYTES,
             handshakes_max: 64,
             connections_max: 100_000,

@@ -119,6 +119,8 @@ pub struct HttpMetrics {
     pub rechecked: Counter,
     /// Idle connections that gave their buffers back.
     pub resting: Gauge,
+    /// Connections with a task and buffers.
+    pub in_service: Gauge,
     /// Failures to accept (out of descriptors, …).
     pub accept_errors: Counter,
     /// 0 serving, 1 lame duck, 2 not accepting, 3 closing, 4 closed.
@@ -151,6 +153,7 @@ impl HttpMetrics {
             panics: Counter::default(),
             rechecked: Counter::default(),
             resting: Gauge::default(),
+            in_service: Gauge::default(),
             accept_errors: Counter::default(),
             drain_state: Gauge::default(),
             open: Family::default(),
@@ -194,6 +197,11 @@ impl HttpMetrics {
             "seawall_connections_resting",
             "Idle connections that gave their buffers back",
             self.resting.clone(),
+        );
+        registry.register(
+            "seawall_connections_in_service",
+            "Connections that have buffers and a task",
+            self.in_service.clone(),
         );
         registry.register(
             "seawall_connections_accepted",

@@ -286,8 +286,9 @@ fn loads_run_side_by_side_with_figures_of_their_own() {
 #[test]
 fn what_is_answered_after_the_span_is_not_done_in_it() {
     // 50 ms an answer over one connection, offered twice as many: the calls that wait at the end are answered after it.
-    let address = fake(|_| {
-        std::thread::sleep(Duration::from_millis(50));
+    let lock = parking(Duration::from_millis(50));
+    let address = fake(move |_| {
+        lock(true);
         ANSWER.to_vec()
     });
     let plan = Plan {

@@ -144,6 +144,11 @@ impl Admission {
         &self.core.prepared
     }
 
+    /// How many refusals are held back.
+    pub(crate) fn held(&self) -> usize {
+        self.core.held.count()
+    }
+
     /// Room to hold one more refusal back.
     pub(crate) fn hold_one(&self) -> Option<pace::HeldOne<'_>> {
         self.core.held.one(self.core.options.load().held_refusals_max)

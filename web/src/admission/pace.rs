@@ -6,12 +6,14 @@ use std::time::Duration;
 
 /// Refusals within [`FORGET_MS`] of each other that are answered at once.
 const FREE: u64 = 1;
-/// A connection that was not refused for so long begins anew, in milliseconds.
+/// A connection that has not asked for so long after its last refusal was answered begins anew, in milliseconds.
 const FORGET_MS: u64 = 1_000;
 /// The first hold, in milliseconds; it doubles with each further refusal.
 const HOLD_MIN_MS: u64 = 25;
-/// The longest hold, in milliseconds.
-const HOLD_MAX_MS: u64 = 500;
+/// So many refusals a second to those who ask again at once, about an eighth of a core: the more of them are held, the longer.
+const REFUSALS_PER_S: u64 = 8_000;
+/// The longest hold, in milliseconds: less than the second that impatient clients wait, for they come back on new connections.
+const HOLD_MAX_MS: u64 = 900;
 /// A request that is let in takes so many refusals off the count: only who is refused nearly always is held back.
 const FORGIVEN: u64 = 4;
 /// The count stops here.
@@ -24,15 +26,18 @@ const STREAK_BITS: u32 = 16;
 pub(crate) struct Pace(AtomicU64);
 
 impl Pace {
-    /// A refusal at `now_ms`; how long to hold it.
-    pub(crate) fn refused(&self, now_ms: u64) -> Duration {
+    /// A refusal at `now_ms`; how long to hold it. Of a caller that waits for `patience_ms` at most a half of that: one that
+    /// gives up comes back on a new connection, which costs more than an answer. `held` others are held back now.
+    pub(crate) fn refused(&self, now_ms: u64, patience_ms: Option<u64>, held: usize) -> Duration {
         let packed = self.0.load(Ordering::Relaxed);
         let (last_ms, streak) = (packed >> STREAK_BITS, packed & ((1 << STREAK_BITS) - 1));
         let is_row = now_ms.saturating_sub(last_ms) <= FORGET_MS;
         let streak = if is_row { (streak + 1).min(STREAK_MAX) } else { 1 };
+        let hold_ms = hold_ms(streak, held).min(patience_ms.map_or(u64::MAX, |patience_ms| patience_ms / 2));
         // Two streams at once may count as one; the next refusal makes up for it.
-        self.0.store(now_ms << STREAK_BITS | streak, Ordering::Relaxed);
-        Duration::from_millis(hold_ms(streak))
+        self.0
+            .store((now_ms + hold_ms) << STREAK_BITS | streak, Ordering::Relaxed);
+        Duration::from_millis(hold_ms)
     }
 
     /// A request was let in.
@@ -47,10 +52,13 @@ impl Pace {
     }
 }
 
-fn hold_ms(streak: u64) -> u64 {
+/// By how often one connection asks, and by how many do.
+fn hold_ms(streak: u64, held: usize) -> u64 {
     match streak.checked_sub(FREE + 1) {
         None => 0,
-        Some(doublings) => (HOLD_MIN_MS << doublings.min(8)).min(HOLD_MAX_MS),
+        Some(doublings) => (HOLD_MIN_MS << doublings.min(8))
+            .max(held as u64 * 1_000 / REFUSALS_PER_S)
+            .min(HOLD_MAX_MS),
     }
 }
 
@@ -88,18 +96,42 @@ mod tests {
     fn who_keeps_asking_waits_longer_and_longer_up_to_a_bound() {
         let pace = Pace::default();
         let held: Vec<u64> = (0..10)
-            .map(|_| u64::try_from(pace.refused(50_000).as_millis()).unwrap())
+            .map(|_| u64::try_from(pace.refused(50_000, None, 0).as_millis()).unwrap())
             .collect();
-        assert_eq!(held, [0, 25, 50, 100, 200, 400, 500, 500, 500, 500]);
-        assert_eq!(pace.refused(50_000 + FORGET_MS).as_millis(), 500);
-        assert_eq!(pace.refused(50_000 + 2 * FORGET_MS + 1).as_millis(), 0, "forgotten");
+        assert_eq!(held, [0, 25, 50, 100, 200, 400, 800, 900, 900, 900]);
+        let answered_at = 50_000 + HOLD_MAX_MS;
+        assert_eq!(pace.refused(answered_at + FORGET_MS, None, 0).as_millis(), 900);
+        let answered_at = answered_at + FORGET_MS + HOLD_MAX_MS;
+        assert_eq!(
+            pace.refused(answered_at + FORGET_MS + 1, None, 0).as_millis(),
+            0,
+            "forgotten"
+        );
+    }
+
+    #[test]
+    fn the_more_keep_asking_the_longer_each_waits() {
+        let second = |held| {
+            let pace = Pace::default();
+            let first = pace.refused(50_000, None, held);
+            assert!(first.is_zero(), "whoever is refused once is told at once");
+            pace.refused(50_000, None, held).as_millis()
+        };
+        assert_eq!([0, 100, 4_000, 100_000].map(second), [25, 25, 500, 900]);
+    }
+
+    #[test]
+    fn nobody_is_held_until_it_gives_up() {
+        let pace = Pace::default();
+        let longest = (0..20).map(|_| pace.refused(50_000, Some(600), 0).as_millis()).max();
+        assert_eq!(longest, Some(300));
     }
 
     #[test]
     fn who_is_let_in_now_and_then_is_not_held_back() {
         let pace = Pace::default();
         for turn in 0..100 {
-            assert_eq!(pace.refused(turn).as_millis(), 0);
+            assert_eq!(pace.refused(turn, None, 0).as_millis(), 0);
             pace.admitted();
         }
     }

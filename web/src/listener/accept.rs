@@ -291,14 +291,16 @@ impl Door {
 
     async fn refuse_early(&self, accepted: Accepted, code: Code) {
         match accepted {
-            Accepted::Tcp(stream, _) => match tokio::net::TcpStream::from_std(stream) {
-                Ok(stream) => self.refuse(stream, code).await,
-                Err(_) => {}
-            },
-            Accepted::Unix(stream) => match tokio::net::UnixStream::from_std(stream) {
-                Ok(stream) => self.refuse(stream, code).await,
-                Err(_) => {}
-            },
+            Accepted::Tcp(stream, _) => {
+                if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
+                    self.refuse(stream, code).await;
+                }
+            }
+            Accepted::Unix(stream) => {
+                if let Ok(stream) = tokio::net::UnixStream::from_std(stream) {
+                    self.refuse(stream, code).await;
+                }
+            }
         }
     }
 

@@ -8,7 +8,6 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
@@ -25,7 +24,7 @@ use super::pulse::Pulse;
 use super::refusal;
 use super::transport::OverSocket;
 use super::watched::Watched;
-use crate::app::App;
+use crate::app::{App, Inner};
 use crate::exchange::Withheld;
 use crate::limits::{
     H2_ERROR_RESETS_MAX, H2_PENDING_RESETS_MAX, H2_SEND_BUFFER_BYTES, H2_STREAMS_MAX, H2_WINDOW_BYTES,
@@ -96,9 +95,8 @@ where
     S: AsyncRead + AsyncWrite + OverSocket + Unpin + Send + 'static,
 {
     loop {
-        let origin = Arc::clone(&service.origin);
+        let rests = Rests::May(Arc::clone(&service.app.inner), Arc::clone(&service.origin));
         let mut connection = h1_builder().serve_connection(TokioIo::new(io), service);
-        let rests = Rests::After(pulse.rest_after(), Arc::clone(&origin));
         let let_go = drive(
             Pin::new(&mut connection),
             pulse,
@@ -196,8 +194,8 @@ enum Let {
 /// When a connection is taken apart.
 enum Rests {
     Never,
-    /// After so long without a request, and when it belongs on other threads.
-    After(Duration, Arc<Origin>),
+    /// After a while without a request, and when it belongs on other threads.
+    May(Arc<Inner>, Arc<Origin>),
 }
 
 /// Polls a connection to its end, or to its rest where it may have one, with one timer for all its deadlines.
@@ -213,7 +211,7 @@ where
 {
     let next_look = |due: Instant| match &rests {
         Rests::Never => due,
-        Rests::After(after, _) => due.min(Instant::now() + *after),
+        Rests::May(..) => due.min(Instant::now() + pulse.rest_look()),
     };
     let mut armed = next_look(pulse.due());
     let mut timer = pin!(sleep_until(armed));
@@ -239,7 +237,7 @@ where
                 return Poll::Ready(Let::Go(None));
             }
         }
-        if let Rests::After(_, origin) = &rests
+        if let Rests::May(_, origin) = &rests
             && !was_told
             && origin.lane.moves()
             && pulse.may_move()
@@ -258,7 +256,10 @@ where
             if due <= armed {
                 return Poll::Ready(Let::Go(Some(pulse.phase().timeout_label())));
             }
-            if matches!(rests, Rests::After(..)) && !was_told && pulse.may_rest() {
+            if let Rests::May(app, _) = &rests
+                && !was_told
+                && pulse.may_rest(app.is_crowded())
+            {
                 return Poll::Ready(Let::Rest);
             }
             armed = next_look(due);

@@ -71,6 +71,7 @@ pub(crate) struct Pulse {
     exchange_ms: u64,
     idle_ms: u64,
     rest_after_ms: u64,
+    rest_in_crowd_after_ms: u64,
     /// Wakes the driver when the drain moves on.
     pub(super) waker: AtomicWaker,
 }
@@ -92,6 +93,7 @@ impl Pulse {
             exchange_ms: limits.total_ms + limits.idle_ms,
             idle_ms: limits.idle_ms,
             rest_after_ms: limits.rest_after_ms,
+            rest_in_crowd_after_ms: limits.rest_in_crowd_after_ms,
             waker: AtomicWaker::new(),
         }
     }
@@ -213,16 +215,21 @@ impl Pulse {
         self.is_flushed.store(all, Ordering::Relaxed);
     }
 
-    /// How long a connection is idle before it may rest.
-    pub(super) fn rest_after(&self) -> Duration {
-        Duration::from_millis(self.rest_after_ms)
+    /// How long after the last look a connection is to be asked whether it may rest.
+    pub(super) fn rest_look(&self) -> Duration {
+        Duration::from_millis(self.rest_after_ms.min(self.rest_in_crowd_after_ms))
     }
 
-    /// As [`Pulse::may_move`], and for a while.
-    pub(super) fn may_rest(&self) -> bool {
+    /// As [`Pulse::may_move`], and for a while; a shorter one in a crowd.
+    pub(super) fn may_rest(&self, is_crowded: bool) -> bool {
         let now_ms = self.now_ms();
         let idle_since_ms = self.due_ms.load(Ordering::Relaxed).saturating_sub(self.idle_ms);
-        self.may_move() && now_ms.saturating_sub(idle_since_ms) >= self.rest_after_ms
+        let after_ms = if is_crowded {
+            self.rest_in_crowd_after_ms
+        } else {
+            self.rest_after_ms
+        };
+        self.may_move() && now_ms.saturating_sub(idle_since_ms) >= after_ms
     }
 
     /// True when nothing of a request or an answer is held.
@@ -246,22 +253,24 @@ mod tests {
         let pulse = Pulse::new(&limits);
         let long = Duration::from_millis(limits.rest_after_ms);
         tokio::time::advance(long).await;
-        assert!(!pulse.may_rest(), "it has not asked yet");
+        assert!(!pulse.may_rest(false), "it has not asked yet");
         pulse.received();
         pulse.request_began();
         tokio::time::advance(long).await;
-        assert!(!pulse.may_rest(), "a request is worked on");
+        assert!(!pulse.may_rest(false), "a request is worked on");
         pulse.flushed(false);
         pulse.answer_ended();
         tokio::time::advance(long).await;
-        assert!(!pulse.may_rest(), "the answer has not left");
+        assert!(!pulse.may_rest(false), "the answer has not left");
         pulse.flushed(true);
-        assert!(pulse.may_rest());
+        assert!(pulse.may_rest(false));
         pulse.received();
-        assert!(!pulse.may_rest(), "a head has begun");
+        assert!(!pulse.may_rest(false), "a head has begun");
         pulse.request_began();
         pulse.answer_ended();
-        assert!(!pulse.may_rest(), "not for long enough");
+        assert!(!pulse.may_rest(true), "not for long enough");
+        tokio::time::advance(Duration::from_millis(limits.rest_in_crowd_after_ms)).await;
+        assert!(pulse.may_rest(true) && !pulse.may_rest(false), "sooner in a crowd");
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -56,7 +57,7 @@ impl Server {
         let limits = &app.inner.limits;
         let caps = ConnectionCaps::new(limits.connections_max, limits.connections_per_address_max);
         let handshakes = Turns::new(limits.handshakes_max);
-        let connections = Arc::new(Connections::default());
+        let connections = Arc::new(Connections::new(app.inner.metrics.in_service.clone()));
         let lot = ParkingLot::open(app.inner.metrics.resting.clone())?;
         tokio::spawn(Arc::clone(&lot).attend(app.inner.drain.clone()));
         let lanes = Lanes {
@@ -201,11 +202,12 @@ fn acceptable<L: AsRawFd>(listener: L) -> io::Result<AsyncFd<L>> {
 }
 
 /// The connections in service, so that the drain can wake and count them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Connections {
     next_id: AtomicU64,
     open: Mutex<HashMap<u64, Arc<Pulse>>>,
     gone: Notify,
+    in_service: Gauge,
 }
 
 /// A connection's entry; removed when dropped.
@@ -216,6 +218,7 @@ pub(super) struct Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        self.connections.in_service.dec();
         let mut open = self.connections.open.lock();
         open.remove(&self.id);
         if open.is_empty() {
@@ -225,9 +228,20 @@ impl Drop for Registered {
 }
 
 impl Connections {
+    /// None; `in_service` shows how many there are.
+    fn new(in_service: Gauge) -> Self {
+        Connections {
+            next_id: AtomicU64::new(0),
+            open: Mutex::default(),
+            gone: Notify::new(),
+            in_service,
+        }
+    }
+
     pub(super) fn register(self: &Arc<Self>, pulse: &Arc<Pulse>) -> Registered {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         self.open.lock().insert(id, Arc::clone(pulse));
+        self.in_service.inc();
         Registered {
             connections: Arc::clone(self),
             id,

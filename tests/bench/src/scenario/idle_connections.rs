@@ -22,7 +22,7 @@ const FEW: usize = 18_000;
 /// Files that are needed beside those of the connections.
 const SPARE_FILES: u64 = 1_500;
 /// How long to wait for memory that is given back.
-const SETTLE: Duration = Duration::from_secs(14);
+const SETTLE: Duration = Duration::from_secs(24);
 /// Loopback addresses the loader calls from.
 const SOURCES: u8 = 100;
 /// Settings that a host with so many connections from one address would have.
@@ -141,7 +141,7 @@ fn idle(
     })
 }
 
-/// Resident memory once it falls no more: buffers of idle connections are given back after a second, and by the allocator to the
+/// Resident memory once it falls no more: buffers of idle connections are given back after ten seconds at most, and by the allocator to the
 /// system some seconds later.
 fn settled_bytes(pid: u32) -> u64 {
     let begun = Instant::now();
