@@ -204,7 +204,9 @@ impl Shared {
                 memory = HashMemory::for_cost(self.options.cost);
                 codes::DEFECT.because("a password hash failed; report the request id")
             });
-            self.state.lock().queue.end(ran);
+            // What needed no hash says nothing of what one costs.
+            let hashed = (answer != Ok(HashOutcome::Recalled)).then_some(ran);
+            self.state.lock().queue.end(hashed);
             let _ = next.reply.send(answer);
         }
     }
@@ -326,6 +328,21 @@ mod tests {
         assert_eq!(answer, Ok(HashOutcome::Hashed("x".into())));
         assert_eq!(pool.standing().counters.done, 1);
         assert_eq!(pool.standing().counters.waited_us / 1_000, pool.recent_wait_ms());
+    }
+
+    #[test]
+    fn what_needs_no_hash_says_nothing_of_what_one_costs() {
+        let pool = pool(1, 5_000);
+        let before = pool.standing();
+        for _ in 0..50 {
+            assert_eq!(
+                block_on(pool.run(ask(|_| HashOutcome::Recalled))),
+                Ok(HashOutcome::Recalled)
+            );
+        }
+        let after = pool.standing();
+        assert_eq!((after.cost_us, after.counters.done), (before.cost_us, 0));
+        assert_eq!(after.running, 0);
     }
 
     #[test]

@@ -13,6 +13,15 @@ const CONNECTION_BYTES: u64 = 40 << 10;
 /// Connections the plan counts with; more are allowed and take their memory from the reserve.
 const PLANNED_CONNECTIONS: u64 = 2_000;
 
+/// What a connection in service takes by measurement, in bytes (decisions/0701).
+const SERVED_BYTES: u64 = 21 << 10;
+
+/// Connections in service above which idle ones give their buffers back sooner: those of an eighth of the budget.
+#[must_use]
+pub fn crowd_connections(budget_bytes: u64) -> usize {
+    usize::try_from(budget_bytes / 8 / SERVED_BYTES).unwrap_or(usize::MAX)
+}
+
 /// Program, stacks and allocator slack, in bytes.
 const BASE_BYTES: u64 = 96 << 20;
 
@@ -121,6 +130,24 @@ mod tests {
         assert!(plan.total_bytes() <= 1 << 30, "{}", plan.line());
         let off = CredentialCacheOptions { lifetime_ms: 0, ..many };
         assert_eq!(bytes(&MemoryPlan::new(1 << 30, 1, off)), 0);
+    }
+
+    #[test]
+    fn memtables_come_first_up_to_what_the_logs_hold() {
+        let small = plan(256 << 20, 1).store;
+        assert!(
+            small.memtable_bytes > small.row_cache_bytes && small.memtable_bytes > 20 << 20,
+            "{small:?}"
+        );
+        assert_eq!(plan(64 << 30, 32).store.memtable_bytes, MEMTABLES_MAX_BYTES);
+    }
+
+    #[test]
+    fn a_crowd_is_what_an_eighth_of_the_budget_serves() {
+        assert_eq!(
+            [256u64, 1024, 16 << 10].map(|mib| crowd_connections(mib << 20)),
+            [1_560, 6_241, 99_864]
+        );
     }
 
     #[test]

@@ -274,6 +274,8 @@ mod tests {
             late.record("status", 503);
             late.in_scope(|| tracing::info!("one"));
             let both = tracing::info_span!("both", id = 7, status = tracing::field::Empty);
+            // Twice in the text; whoever writes the line reads it, and takes the last.
+            both.record("status", 500);
             both.record("status", 200);
             both.in_scope(|| tracing::info!("two"));
             tracing::info_span!("none").in_scope(|| tracing::info!("three"));

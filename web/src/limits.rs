@@ -50,11 +50,11 @@ pub struct Limits {
     /// An idle kept-alive connection, in milliseconds. Also the time an answer may take to be read.
     pub idle_ms: u64,
     /// An HTTP/1 connection that was idle for so long gives its buffers back until the client speaks again, in
-    /// milliseconds. Not a setting: it costs a busy client nothing.
+    /// milliseconds. Not a setting: to come back costs little where it is rare.
     pub rest_after_ms: u64,
     /// The same while more than [`Limits::crowd_connections`] are in service, in milliseconds.
     pub rest_in_crowd_after_ms: u64,
-    /// Connections in service, those at rest not counted, above which they rest sooner: with buffers each takes some 20 KiB.
+    /// Connections in service, those at rest not counted, above which they rest sooner; by the memory there is for them.
     pub crowd_connections: usize,
     /// Largest body of an ordinary call, in bytes; routes that take more (imports, uploads) say so themselves.
     pub body_max_bytes: usize,

@@ -105,7 +105,7 @@ impl Platform {
         let job: HashJob = Box::new(move |memory| {
             let (cache, now_at) = (&inner.credential_cache, inner.clock.now_at());
             if recalled.is_some_and(|mark| cache.recalls_by_now(mark, &typed, now_at)) {
-                return HashOutcome::Matches(true);
+                return HashOutcome::Recalled;
             }
             let outcome = check(&row.stored, &typed, pepper.as_deref().unwrap_or_default(), memory);
             if let (HashOutcome::Matches(true), Some(mark)) = (&outcome, recalled) {
@@ -115,6 +115,7 @@ impl Platform {
         });
         match self.hashed(asker, job).await? {
             HashOutcome::Matches(matches) => Ok(matches),
+            HashOutcome::Recalled => Ok(true),
             HashOutcome::Unusable(why) => Err(defect(&format!("The stored password cannot be checked: {why}"))),
             HashOutcome::Hashed(_) => Err(defect("A password check answered a hash")),
         }

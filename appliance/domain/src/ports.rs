@@ -42,6 +42,8 @@ pub struct HashAsk {
 pub enum HashOutcome {
     /// A check: did the password match?
     Matches(bool),
+    /// A check that needed no hash: the same password matched while this one waited.
+    Recalled,
     /// A new hash, as a PHC string.
     Hashed(String),
     /// The stored record cannot be used; the text says why and holds no secret.

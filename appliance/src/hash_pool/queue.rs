@@ -168,9 +168,10 @@ impl<J> HashQueue<J> {
         self.counters.abandoned += 1;
     }
 
-    /// A job that was taken has ended.
-    pub(super) fn end(&mut self, ran: Duration) {
+    /// A job that was taken has ended; `ran` is how long it hashed, if it had to.
+    pub(super) fn end(&mut self, ran: Option<Duration>) {
         self.running = self.running.saturating_sub(1);
+        let Some(ran) = ran else { return };
         self.cost = (self.cost * 7 + ran) / 8;
         self.counters.done += 1;
         self.counters.ran_us += micros(ran);

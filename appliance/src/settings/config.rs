@@ -13,6 +13,7 @@ use crate::backup::prune::Keep;
 use crate::backup::service::BackupConfig;
 use crate::backup::target::Target;
 use crate::disk_watch::DiskMarks;
+use crate::memory::crowd_connections;
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -310,6 +311,7 @@ fn transport_limits(settings: &Settings, problems: &mut Vec<Problem>) -> Limits 
         connections_max: size(&limits::CONNECTIONS_MAX),
         connections_per_address_max: size(&limits::CONNECTIONS_PER_ADDRESS),
         in_flight_max: size(&limits::IN_FLIGHT_MAX),
+        crowd_connections: crowd_connections(settings.whole(&keys::MEMORY_MIB) << 20),
         admission: admission::options(settings),
         ..Limits::default()
     };

@@ -11,9 +11,12 @@ const FORGET_MS: u64 = 1_000;
 /// The first hold, in milliseconds; it doubles with each further refusal.
 const HOLD_MIN_MS: u64 = 25;
 /// So many refusals a second to those who ask again at once, about an eighth of a core: the more of them are held, the longer.
+/// From 7,200 of them on the longest hold is the bound.
 const REFUSALS_PER_S: u64 = 8_000;
 /// The longest hold, in milliseconds: less than the second that impatient clients wait, for they come back on new connections.
 const HOLD_MAX_MS: u64 = 900;
+/// Up to here nobody shortens its hold by what it says it waits; in milliseconds.
+const HOLD_ANYWAY_MS: u64 = 500;
 /// A request that is let in takes so many refusals off the count: only who is refused nearly always is held back.
 const FORGIVEN: u64 = 4;
 /// The count stops here.
@@ -26,14 +29,16 @@ const STREAK_BITS: u32 = 16;
 pub(crate) struct Pace(AtomicU64);
 
 impl Pace {
-    /// A refusal at `now_ms`; how long to hold it. Of a caller that waits for `patience_ms` at most a half of that: one that
-    /// gives up comes back on a new connection, which costs more than an answer. `held` others are held back now.
+    /// A refusal at `now_ms`; how long to hold it. Beyond [`HOLD_ANYWAY_MS`] at most half of what the caller says it waits,
+    /// `patience_ms`: one that gives up comes back on a new connection, which costs more than an answer. `held` others are held
+    /// back now.
     pub(crate) fn refused(&self, now_ms: u64, patience_ms: Option<u64>, held: usize) -> Duration {
         let packed = self.0.load(Ordering::Relaxed);
         let (last_ms, streak) = (packed >> STREAK_BITS, packed & ((1 << STREAK_BITS) - 1));
         let is_row = now_ms.saturating_sub(last_ms) <= FORGET_MS;
         let streak = if is_row { (streak + 1).min(STREAK_MAX) } else { 1 };
-        let hold_ms = hold_ms(streak, held).min(patience_ms.map_or(u64::MAX, |patience_ms| patience_ms / 2));
+        let longest_ms = patience_ms.map_or(u64::MAX, |patience_ms| (patience_ms / 2).max(HOLD_ANYWAY_MS));
+        let hold_ms = hold_ms(streak, held).min(longest_ms);
         // Two streams at once may count as one; the next refusal makes up for it.
         self.0
             .store((now_ms + hold_ms) << STREAK_BITS | streak, Ordering::Relaxed);
@@ -122,9 +127,13 @@ mod tests {
 
     #[test]
     fn nobody_is_held_until_it_gives_up() {
-        let pace = Pace::default();
-        let longest = (0..20).map(|_| pace.refused(50_000, Some(600), 0).as_millis()).max();
-        assert_eq!(longest, Some(300));
+        let longest = |patience_ms| {
+            let pace = Pace::default();
+            (0..20).map(|_| pace.refused(50_000, patience_ms, 0).as_millis()).max()
+        };
+        assert_eq!(longest(Some(1_400)), Some(700));
+        assert_eq!(longest(Some(1)), Some(500), "nobody gets round it by saying so");
+        assert_eq!(longest(Some(60_000)), longest(None));
     }
 
     #[test]

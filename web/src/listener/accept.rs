@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
 use seawall_domain::{ClientAddress, Code, LearntFrom};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest};
@@ -80,19 +82,25 @@ impl Source {
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Source::Tcp(listener) => {
-                let accepted = listener.async_io(Interest::READABLE, TcpListener::accept).await;
+                let accepted = listener.async_io(Interest::READABLE, accepted_from).await;
                 let (stream, peer) = accepted?;
-                stream.set_nonblocking(true)?;
-                Ok(Accepted::Tcp(stream, peer))
+                let peer = peer.map(SocketAddr::try_from).and_then(Result::ok);
+                // An address of another family cannot come from a TCP listener.
+                let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
+                Ok(Accepted::Tcp(stream.into(), peer))
             }
             Source::Unix(listener) => {
-                let accepted = listener.async_io(Interest::READABLE, UnixListener::accept).await;
-                let (stream, _) = accepted?;
-                stream.set_nonblocking(true)?;
-                Ok(Accepted::Unix(stream))
+                let accepted = listener.async_io(Interest::READABLE, accepted_from).await;
+                Ok(Accepted::Unix(accepted?.0.into()))
             }
         }
     }
+}
+
+/// One call of the system, which makes the stream as a runtime wants it.
+fn accepted_from(listener: &impl AsFd) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    Ok(acceptfrom_with(listener, flags)?)
 }
 
 /// Accepts until the drain says stop; then takes what the kernel still holds, so that nobody is refused.

@@ -118,7 +118,7 @@ impl ListenerConfig {
         both.iter().all(|surface| self.surfaces.contains(surface))
     }
 
-    /// Are its connections accepted on the threads of token checks? Not where players come; but where nobody knows who
+    /// Do its connections begin on the threads of token checks, where all are accepted? Not where players come; but where nobody knows who
     /// comes until the first bytes say it, that look costs those threads little. A handshake would cost them much.
     pub(super) fn begins_for_checks(&self) -> bool {
         let is_plain_tcp = self.tls.is_none() && matches!(self.address, Address::Tcp(_));

@@ -54,7 +54,7 @@ impl Line for New {
         self.queue.take(now, &mut self.refused)
     }
     fn ended(&mut self) {
-        self.queue.end(COST);
+        self.queue.end(Some(COST));
     }
 }
 
@@ -198,14 +198,14 @@ fn a_short_queue_serves_the_oldest_and_a_crowded_one_the_newest_until_it_drains(
     assert_eq!(queue.take(ms(3), &mut refused), Some(0));
     queue.offer(ms(501), 1, None, 3, &mut refused);
     for n in [3, 2, 1] {
-        queue.end(COST);
+        queue.end(Some(COST));
         assert_eq!(queue.take(ms(502), &mut refused), Some(n));
         assert!(queue.is_crowded());
     }
     assert!(queue.take(ms(502), &mut refused).is_none() && !queue.is_crowded());
     queue.offer(ms(600), 1, None, 4, &mut refused);
     queue.offer(ms(601), 1, None, 5, &mut refused);
-    queue.end(COST);
+    queue.end(Some(COST));
     assert_eq!(queue.take(ms(602), &mut refused), Some(4), "a queue again");
     assert!(refused.is_empty());
 }
@@ -244,9 +244,9 @@ fn the_queue_is_bounded_by_the_time_it_would_take_and_each_game_has_its_share_of
     assert_eq!((refused.pop().unwrap().job, queue.counters().refused_full), (5, 1));
     queue.offer(ms(1), 2, None, 6, &mut refused);
     assert!(refused.is_empty(), "another game would wait for two");
-    queue.end(COST);
+    queue.end(Some(COST));
     assert_eq!(queue.take(ms(25), &mut refused), Some(1));
-    queue.end(COST);
+    queue.end(Some(COST));
     assert_eq!(queue.take(ms(50), &mut refused), Some(6));
 }
 
@@ -271,7 +271,7 @@ fn what_cannot_be_done_before_its_caller_leaves_is_not_begun() {
     assert_eq!(queue.counters().refused_full, 2, "one runs, and itself: 50 ms");
     queue.offer(ms(0), 1, Some(ms(60)), 'd', &mut refused);
     queue.offer(ms(0), 1, None, 'e', &mut refused);
-    queue.end(COST);
+    queue.end(Some(COST));
     assert_eq!(
         queue.take(ms(36), &mut refused),
         Some('e'),

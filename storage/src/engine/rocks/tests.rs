@@ -234,6 +234,75 @@ fn a_last_record_that_is_wrong_without_a_hole_is_refused() {
 }
 
 #[test]
+fn a_flipped_bit_beside_a_few_zeros_is_no_hole() {
+    // Of many lengths, so that they end at many places of a sector; each ends in zeros.
+    for zeros in 0..16 {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = open(dir.path(), true).unwrap();
+        let mut value: Vec<u8> = (1..=255).cycle().take(1_000 + 33 * zeros).collect();
+        value.extend(vec![0; zeros]);
+        engine.commit(&[BatchOp::Put(Space::Point, b"row", &value)]).unwrap();
+        drop(engine);
+        let log = largest_log(dir.path());
+        let mut bytes = std::fs::read(&log).unwrap();
+        let middle = bytes.len() - 500;
+        bytes[middle] ^= 1;
+        let refused = with_log(dir.path(), &log, &bytes).map(|_| ());
+        assert!(
+            matches!(refused, Err(EngineError::Corrupt(_))),
+            "{zeros} zeros: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_hole_behind_a_log_that_is_not_whole_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path(), true).unwrap();
+    let long: Vec<u8> = (1..=255).cycle().take(50_000).collect();
+    engine
+        .commit(&[BatchOp::Put(Space::Range, b"kept in its memtable", b"row")])
+        .unwrap();
+    engine.commit(&[BatchOp::Put(Space::Point, b"first", &long)]).unwrap();
+    let first = largest_log(dir.path());
+    // Another log begins; this one stays, for the row of the other space is in it.
+    engine.db.flush_cf(engine.space(Space::Point).unwrap()).unwrap();
+    engine.commit(&[BatchOp::Put(Space::Range, b"second", &long)]).unwrap();
+    let begin = 8_192;
+    drop(engine);
+    let logs = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut logs: Vec<_> = logs
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .collect();
+    logs.sort();
+    let second = logs.last().unwrap().clone();
+    assert!(logs.len() == 2 && second != first, "{logs:?}");
+    let mut holed = std::fs::read(&second).unwrap();
+    holed[begin..begin + 4_096].fill(0);
+    let (engine, copy) = with_log(dir.path(), &second, &holed).unwrap();
+    assert_eq!(
+        engine.get(Space::Range, b"second", Tier::Disk).unwrap(),
+        Fetched::Absent,
+        "it is cut"
+    );
+    drop((engine, copy));
+    let copy = tempfile::tempdir().unwrap();
+    crate::copied::copy_dir(dir.path(), copy.path());
+    std::fs::write(copy.path().join(second.file_name().unwrap()), holed).unwrap();
+    let earlier = copy.path().join(first.file_name().unwrap());
+    let mut bytes = std::fs::read(&earlier).unwrap();
+    let last = bytes.len() - 100;
+    bytes[last] ^= 1;
+    std::fs::write(&earlier, bytes).unwrap();
+    assert!(matches!(
+        open(copy.path(), false).map(|_| ()),
+        Err(EngineError::Corrupt(_))
+    ));
+}
+
+#[test]
 fn space_that_was_never_written_ends_a_log() {
     let dir = tempfile::tempdir().unwrap();
     let (log, mut bytes, _) = ending_in_a_long_record(dir.path());

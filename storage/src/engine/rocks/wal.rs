@@ -23,6 +23,9 @@ const LAST: u8 = 4;
 
 /// The least that a disk writes at once.
 const SECTOR: usize = 512;
+/// The least of a sector that says something when it is zero: at the begin of a record its header, which no flipped bit makes
+/// zero; at the end of the file more than values usually end with.
+const LEAST: usize = 16;
 
 /// How the logs end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,16 +59,20 @@ pub(super) fn look(dir: &Path) -> io::Result<(Replayed, End)> {
         }
     }
     logs.sort();
-    let (mut found, mut end) = (Replayed::default(), End::Plain);
+    let (mut found, mut end, mut is_whole) = (Replayed::default(), End::Plain, true);
     for path in logs {
         let scan = Scan::of(&mut File::open(&path)?)?;
         found.logs += 1;
         found.bytes += scan.whole_end;
         found.batches += scan.batches;
-        // A hole is in the last log, or it is damage; and damage is told where it begins.
+        // A hole is in the last log and those before it are whole, or it is damage; and damage is told where it begins.
         if !matches!(end, End::Damaged { .. }) {
-            end = scan.end_of(&path);
+            end = match scan.end_of(&path) {
+                End::Holed if !is_whole => End::Plain,
+                other => other,
+            };
         }
+        is_whole &= scan.written_end <= scan.whole_end;
         // Nothing but zeros is space that was never written.
         if scan.written_end > scan.whole_end {
             found.torn = Some(Torn {
@@ -151,9 +158,11 @@ impl Scan {
         let mut from = at;
         while from < block.len() {
             let until = ((from / SECTOR + 1) * SECTOR).min(block.len());
-            self.has_hole |= block
-                .get(from..until)
-                .is_some_and(|sector| sector.iter().all(|byte| *byte == 0));
+            let least = if from == at { HEADER } else { LEAST };
+            self.has_hole |= until - from >= least
+                && block
+                    .get(from..until)
+                    .is_some_and(|sector| sector.iter().all(|byte| *byte == 0));
             from = until;
         }
         // The kind first: a checksum at every byte would take its time.

@@ -52,6 +52,35 @@ async fn a_connection_rests_and_is_served_on_again_and_again() {
 }
 
 #[tokio::test]
+async fn in_a_crowd_connections_rest_sooner() {
+    let limits = |crowd_connections| Limits {
+        rest_after_ms: 60_000,
+        rest_in_crowd_after_ms: 20,
+        crowd_connections,
+        ..Limits::default()
+    };
+    let world = World::start(limits(1), |_| {});
+    let mut alone = world.connect().await;
+    assert_eq!(alone.get("/livez").await.status, 200);
+    let in_service = || world.metric("seawall_connections_in_service");
+    assert_eq!(
+        (in_service(), world.metric(RESTING)),
+        (1.0, 0.0),
+        "one is no crowd of more than one"
+    );
+    let mut second = world.connect().await;
+    assert_eq!(second.get("/livez").await.status, 200);
+    eventually(|| world.metric(RESTING) == 1.0, "one of two rests").await;
+    assert_eq!(in_service(), 1.0, "and then there is no crowd any more");
+    drop((alone, second));
+    eventually(
+        || in_service() == 0.0 && world.metric(RESTING) == 0.0,
+        "all are counted off",
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_resting_connection_keeps_its_deadlines() {
     let limits = Limits {
         idle_ms: 300,
