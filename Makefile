@@ -72,7 +72,7 @@ dist: setup ## The binary to ship: link-time optimised, stripped, checked to be 
 	cp "$(CARGO_TARGET_DIR)/$(TARGET)/dist/seawall" target/dist/seawall
 	packaging/build/check-binary target/dist/seawall
 
-profiled: setup-bench ## The binary to ship, built by the profile of a training run; a quarter of an hour
+profiled: setup-bench ## The binary to ship, built by the profile of a training run: two builds and some benches
 	packaging/build/profile-guided target/dist/seawall
 
 man: ## Man pages, completions and the annotated settings file, into target/doc

@@ -99,7 +99,7 @@ impl Telemetry {
 }
 
 /// The fields of a span as one JSON object. The library's own reads and writes all of it anew for each field that becomes
-/// known later, which was a tenth of what a refusal costs; here such a field is appended.
+/// known later, several for each request; here such a field is appended.
 #[derive(Debug, Default)]
 struct SpanFields(JsonFields);
 
