@@ -76,8 +76,8 @@ impl Victim {
             return wrong(format!("it ended with {code:?} and says only {}", tail(&server.log())));
         }
         match self.world.start("")? {
-            Started::Ended { code: Some(code), log } if code != 0 && log.contains("Read-only") => {
-                Ok((before, format!("exit {code}")))
+            Started::Ended { code, log } if code != Some(0) && log.contains("Read-only") => {
+                Ok((before, format!("exit {code:?}")))
             }
             Started::Ended { code, log } => wrong(format!("exit {code:?}: {}", tail(&log))),
             Started::Up(_) => wrong("it serves on a read-only file system"),

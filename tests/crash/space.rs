@@ -116,8 +116,8 @@ fn full(rig: &Rig, part: Option<&str>) -> Result<String, Trouble> {
     }
     let during = if over {
         match world.start("")? {
-            Started::Ended { code: Some(code), log } if code != 0 && log.contains("space") => {
-                format!("the process ended with the reason, a start is refused with {code}")
+            Started::Ended { code, log } if code != Some(0) && log.contains("space") => {
+                format!("the process ended with the reason, a start is refused with {code:?}")
             }
             Started::Ended { code, log } => return wrong(format!("a start without space: {code:?}: {}", tail(&log))),
             Started::Up(server) => {
@@ -212,8 +212,8 @@ fn full_at_start(rig: &Rig) -> Result<String, Trouble> {
     server.kill()?;
     let ballast = fill(&mount.at, LEFT_BYTES)?;
     let seen = match world.start("")? {
-        Started::Ended { code: Some(code), log } if code != 0 && log.contains("space") => {
-            format!("refused with {code}: {}", short(&log))
+        Started::Ended { code, log } if code != Some(0) && log.contains("space") => {
+            format!("ended with {code:?}: {}", short(&log))
         }
         Started::Ended { code, log } => return wrong(format!("exit {code:?}: {}", tail(&log))),
         Started::Up(server) => {
@@ -240,14 +240,16 @@ fn few_descriptors(rig: &Rig) -> Result<String, Trouble> {
         let started = world.start("");
         world.launch.wrapper = plain;
         match started? {
-            Started::Ended { code: Some(code), log } if code != 0 => {
+            // Refused with a code, or ended by the store's first failed write right after the start (a signal, no
+            // code): both must name the reason.
+            Started::Ended { code, log } if code != Some(0) => {
                 if !log.to_lowercase().contains("too many open files") && !log.contains("os error 24") {
-                    return wrong(format!("limit {limit}: exit {code} says only {}", tail(&log)));
+                    return wrong(format!("limit {limit}: exit {code:?} says only {}", tail(&log)));
                 }
                 refused += 1;
             }
-            Started::Ended { code, log } => {
-                return wrong(format!("limit {limit}: ended with {code:?}: {}", tail(&log)));
+            Started::Ended { log, .. } => {
+                return wrong(format!("limit {limit}: ended as if all were well: {}", tail(&log)));
             }
             Started::Up(mut server) => {
                 work_on(&mut world, &mut server, 400)?;
@@ -258,6 +260,6 @@ fn few_descriptors(rig: &Rig) -> Result<String, Trouble> {
         world.restart_and_audit()?;
     }
     Ok(format!(
-        "{refused} starts refused, {served} served with few descriptors; nothing lost"
+        "{refused} starts ended with the reason, {served} served with few descriptors; nothing lost"
     ))
 }
