@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -191,7 +191,13 @@ impl App {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        let started = Instant::now();
+        // What it waited for its turn counts.
+        let waited = origin
+            .pulse
+            .as_ref()
+            .map_or(Duration::ZERO, |pulse| pulse.last_waited());
+        let now = Instant::now();
+        let started = now.checked_sub(waited).unwrap_or(now);
         let request_id = origin.request_ids.of(request.headers());
         let surface = Surface::of_path(request.uri().path());
         let (version, allowed_origin) = (request.version(), self.allowed_origin(surface, request.headers()));

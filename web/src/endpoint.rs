@@ -68,6 +68,9 @@ fn admit<'a>(
         is_metered: route.is_metered,
         now_us: app.admission.us(facts.started),
     };
+    if let Some(pulse) = &facts.origin.pulse {
+        pulse.asked_for(knock.tenant.code());
+    }
     let subject = || hints::subject(route, headers, facts, figures);
     let mut entrant = Entrant::of(app, route, headers, knock.tenant);
     let admitted = match &mut entrant {

@@ -27,7 +27,7 @@ pub enum Tenant {
 
 impl Tenant {
     /// As a number that is not 0; 0 is a free place.
-    fn code(self) -> u64 {
+    pub(crate) fn code(self) -> u64 {
         match self {
             Tenant::Others => 0,
             Tenant::Game(id) => 1 << 32 | u64::from(id),

@@ -32,6 +32,7 @@ use super::server::Connections;
 use super::stay::Admitted;
 use super::transport::{OverSocket, Transport};
 use super::turns::Turns;
+use super::turnstile::{Entry, Turnstile};
 use crate::app::App;
 use crate::codes;
 use crate::limits::Limits;
@@ -43,6 +44,11 @@ use crate::trace::RequestIds;
 const ACCEPT_BACKOFF_MS: (u64, u64) = (5, 1_000);
 /// Connections accepted in a row before the other tasks of the thread have their go.
 const ACCEPTED_AT_ONCE: u32 = 16;
+
+/// Of who has not asked yet.
+const NO_TENANT: u64 = 0;
+/// A handshake is as much work as so many requests of players.
+const HANDSHAKE_WEIGHT: usize = 4;
 
 /// What the connections of one listener share.
 pub(super) struct Door {
@@ -56,6 +62,7 @@ pub(super) struct Door {
     /// Caps of this listener's own, beside those of all.
     pub(super) own_caps: Option<Arc<ConnectionCaps>>,
     pub(super) handshakes: Arc<Turns>,
+    pub(super) turnstile: Arc<Turnstile>,
     pub(super) connections: Arc<Connections>,
     pub(super) lot: Arc<ParkingLot>,
     pub(super) lanes: Lanes,
@@ -246,6 +253,11 @@ impl Door {
             }
             // Whoever is too many waits its turn, for as long as a handshake may take: closing would only bring it back.
             let place = self.handshakes.take().await;
+            if !self.config.begins_for_checks() {
+                // Nothing is known of a client before it has asked.
+                let mut entry = Entry::new(&self.turnstile, HANDSHAKE_WEIGHT);
+                std::future::poll_fn(|cx| entry.poll_pass(cx, NO_TENANT)).await;
+            }
             // A handshake is much work to do for nobody.
             if transport.has_ended() {
                 return Err("handshake_left");

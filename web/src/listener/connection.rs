@@ -20,9 +20,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
 use super::drain::{DrainSignal, DrainState};
+use super::parking::Begun;
 use super::pulse::Pulse;
 use super::refusal;
 use super::transport::OverSocket;
+use super::turnstile::{Entry, Turnstile};
 use super::watched::Watched;
 use crate::app::{App, Inner};
 use crate::exchange::Withheld;
@@ -61,8 +63,8 @@ pub(super) async fn serve<S>(
     origin: Arc<Origin>,
     pulse: Arc<Pulse>,
     stream: S,
-    is_h2: bool,
-    first: Bytes,
+    Begun { first, is_h2 }: Begun,
+    turnstile: &Arc<Turnstile>,
 ) -> Served<S>
 where
     S: AsyncRead + AsyncWrite + OverSocket + Unpin + Send + 'static,
@@ -72,7 +74,9 @@ where
         refusal::answer(&code.error(), ids.request_ids.next(), clock.now_at())
     });
     let drain = app.inner.drain.clone();
-    let io = Watched::new(stream, first, Arc::clone(&pulse), replace);
+    let takes_turns = !is_h2 && !origin.lane.is_for_checks();
+    let entry = takes_turns.then(|| Entry::new(turnstile, 1));
+    let io = Watched::new(stream, first, Arc::clone(&pulse), replace, entry);
     let service = RequestService {
         app,
         origin,

@@ -22,6 +22,7 @@ pub mod tickets;
 pub mod tls;
 mod transport;
 mod turns;
+mod turnstile;
 mod watched;
 
 pub use address::Listener;

@@ -27,6 +27,8 @@ pub(super) enum Phase {
     Idle = 3,
     /// Closing: the client may still be sending.
     Linger = 4,
+    /// The next request has arrived and waits for its turn.
+    Queued = 5,
 }
 
 impl Phase {
@@ -35,6 +37,7 @@ impl Phase {
             0 => Phase::FirstByte,
             1 => Phase::Head,
             2 => Phase::Busy,
+            5 => Phase::Queued,
             _ => Phase::Idle,
         }
     }
@@ -46,6 +49,7 @@ impl Phase {
             Phase::Busy => "exchange_timeout",
             Phase::Idle => "idle_timeout",
             Phase::Linger => "linger_timeout",
+            Phase::Queued => "queue_timeout",
         }
     }
 }
@@ -59,6 +63,9 @@ pub(crate) struct Pulse {
     /// stream that ends later takes nothing back.
     linger_due_ms: AtomicU64,
     in_flight: AtomicU32,
+    /// What the last request waited for its turn, in microseconds.
+    waited_us: AtomicU32,
+    tenant: AtomicU64,
     is_h2: AtomicBool,
     /// All that was written has left for the socket.
     is_flushed: AtomicBool,
@@ -84,6 +91,8 @@ impl Pulse {
             due_ms: AtomicU64::new(limits.first_byte_ms),
             linger_due_ms: AtomicU64::new(NOT_CLOSING),
             in_flight: AtomicU32::new(0),
+            waited_us: AtomicU32::new(0),
+            tenant: AtomicU64::new(0),
             is_h2: AtomicBool::new(false),
             is_flushed: AtomicBool::new(true),
             is_end_wanted: AtomicBool::new(false),
@@ -148,10 +157,42 @@ impl Pulse {
 
     /// Bytes arrived.
     pub(super) fn received(&self) {
-        let begins_head = matches!(self.phase(), Phase::FirstByte | Phase::Idle);
-        if begins_head && !self.is_h2.load(Ordering::Relaxed) {
+        if self.is_between_requests() && !self.is_h2.load(Ordering::Relaxed) {
             self.enter(Phase::Head, self.header_ms);
         }
+    }
+
+    /// Has nothing of a request been read?
+    pub(super) fn is_between_requests(&self) -> bool {
+        matches!(self.phase(), Phase::FirstByte | Phase::Idle | Phase::Queued)
+    }
+
+    /// The next request is here and waits for its turn.
+    pub(super) fn queued(&self) {
+        if self.phase() != Phase::Queued {
+            self.enter(Phase::Queued, self.exchange_ms);
+        }
+    }
+
+    /// The next request waited so long for its turn.
+    pub(super) fn waited(&self, waited: Duration) {
+        let waited_us = u32::try_from(waited.as_micros()).unwrap_or(u32::MAX);
+        self.waited_us.store(waited_us, Ordering::Relaxed);
+    }
+
+    /// For whom the client asks, as [`Tenant::code`](crate::admission::Tenant); 0 before its first request.
+    pub(super) fn tenant(&self) -> u64 {
+        self.tenant.load(Ordering::Relaxed)
+    }
+
+    /// Who asked with the request that was read last.
+    pub(crate) fn asked_for(&self, tenant: u64) {
+        self.tenant.store(tenant, Ordering::Relaxed);
+    }
+
+    /// How long the request that has been read last waited for its turn.
+    pub(crate) fn last_waited(&self) -> Duration {
+        Duration::from_micros(u64::from(self.waited_us.load(Ordering::Relaxed)))
     }
 
     /// A request has been read up to the end of its head.
@@ -207,7 +248,7 @@ impl Pulse {
 
     /// False while the first request, or the head of one, is still awaited: closing then would refuse it.
     pub(super) fn may_be_closed(&self) -> bool {
-        !matches!(self.phase(), Phase::FirstByte | Phase::Head)
+        !matches!(self.phase(), Phase::FirstByte | Phase::Head | Phase::Queued)
     }
 
     /// Something was written, or all of it has left.

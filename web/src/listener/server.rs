@@ -28,8 +28,12 @@ use super::lane::Lanes;
 use super::parking::ParkingLot;
 use super::pulse::{Phase, Pulse};
 use super::turns::Turns;
+use super::turnstile::Turnstile;
 use crate::app::App;
 use crate::limits::BACKLOG;
+
+/// Requests of players that begin in a round of one of their threads: two or three milliseconds of it.
+const TURNS_PER_ROUND: usize = 128;
 
 /// Where a listener really listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +61,11 @@ impl Server {
         let limits = &app.inner.limits;
         let caps = ConnectionCaps::new(limits.connections_max, limits.connections_per_address_max);
         let handshakes = Turns::new(limits.handshakes_max);
+        let turnstile = Turnstile::new(
+            TURNS_PER_ROUND * players.metrics().num_workers(),
+            app.inner.metrics.queued.clone(),
+        );
+        tokio::spawn(Arc::clone(&turnstile).attend(players.clone()));
         let connections = Arc::new(Connections::new(app.inner.metrics.in_service.clone()));
         let lot = ParkingLot::open(app.inner.metrics.resting.clone())?;
         tokio::spawn(Arc::clone(&lot).attend(app.inner.drain.clone()));
@@ -83,6 +92,7 @@ impl Server {
                 metrics: app.inner.metrics.listener(&config.name),
                 caps: Arc::clone(&caps),
                 handshakes: Arc::clone(&handshakes),
+                turnstile: Arc::clone(&turnstile),
                 connections: Arc::clone(&connections),
                 lot: Arc::clone(&lot),
                 lanes: lanes.clone(),

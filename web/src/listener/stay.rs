@@ -115,9 +115,17 @@ impl Stay {
     where
         S: AsyncRead + AsyncWrite + OverSocket + Parking + Unpin + Send + 'static,
     {
-        let (app, pulse) = (self.admitted.door.app.clone(), Arc::clone(&self.pulse));
-        let Begun { first, is_h2 } = begun;
-        match connection::serve(app, Arc::clone(&origin), pulse, stream, is_h2, first).await {
+        let (door, pulse) = (Arc::clone(&self.admitted.door), Arc::clone(&self.pulse));
+        match connection::serve(
+            door.app.clone(),
+            Arc::clone(&origin),
+            pulse,
+            stream,
+            begun,
+            &door.turnstile,
+        )
+        .await
+        {
             Served::Over(cut) => self.end(cut),
             Served::Idle(stream) => {
                 let moves = origin.lane.moves();
@@ -222,8 +230,11 @@ impl Stay {
                 Arc::clone(&origin),
                 Arc::clone(&pulse),
                 stream,
-                is_h2,
-                std::mem::take(&mut first),
+                Begun {
+                    first: std::mem::take(&mut first),
+                    is_h2,
+                },
+                &door.turnstile,
             );
             match serving.await {
                 Served::Over(cut) => return self.end(cut),

@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::io::Errno;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
@@ -18,6 +19,8 @@ const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 pub(super) struct Transport {
     first: Bytes,
     socket: Socket,
+    /// What arrived is to be read without asking the runtime, which was told that there is nothing.
+    is_hushed: bool,
 }
 
 enum Socket {
@@ -32,6 +35,7 @@ impl Transport {
         Transport {
             first,
             socket: Socket::Live(stream),
+            is_hushed: false,
         }
     }
 
@@ -57,6 +61,24 @@ impl Transport {
         }
     }
 
+    /// Reads what the runtime knows nothing of; false when there is nothing.
+    fn read_at_once(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<bool> {
+        let room = buf.initialize_unfilled();
+        match rustix::io::read(self.live()?.as_fd(), &mut *room) {
+            Ok(count) => {
+                // There may be more where all the room was taken.
+                self.is_hushed = count == room.len();
+                buf.advance(count);
+                Ok(true)
+            }
+            Err(Errno::WOULDBLOCK) => {
+                self.is_hushed = false;
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn live(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         match &mut self.socket {
             Socket::Live(stream) => Ok(Pin::new(stream)),
@@ -69,6 +91,16 @@ impl Transport {
 pub(super) trait OverSocket {
     /// Its socket, unless it was lost.
     fn socket(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Whether something came that was not read, as far as the runtime knows; the task is woken when it does. Bytes that
+    /// were read in advance, or decrypted, are not looked for.
+    fn poll_arrived(&self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// What arrived so far is not to be told of any more, but what comes after it is, and the other side's end. It is read
+    /// as before. False where that cannot be had.
+    fn hush(&mut self) -> bool {
+        false
+    }
 
     /// Has the other side ended its half, or is the connection broken? Asks the system, which knows before the runtime is
     /// told and before what was sent is read; a microsecond.
@@ -89,17 +121,48 @@ impl OverSocket for Transport {
             Socket::Lost => None,
         }
     }
+
+    fn poll_arrived(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.socket {
+            Socket::Live(stream) => stream.poll_read_ready(cx).map(|_| ()),
+            Socket::Parked(_) | Socket::Lost => Poll::Ready(()),
+        }
+    }
+
+    fn hush(&mut self) -> bool {
+        let Socket::Live(stream) = &self.socket else {
+            return false;
+        };
+        self.is_hushed = true;
+        // The runtime forgets that something is there; the system tells it of what is new alone.
+        let _ = stream.try_io(Interest::READABLE, || {
+            io::Result::<()>::Err(io::ErrorKind::WouldBlock.into())
+        });
+        true
+    }
 }
 
 impl OverSocket for Box<TlsStream<Transport>> {
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         self.get_ref().0.socket()
     }
+
+    fn poll_arrived(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.get_ref().0.poll_arrived(cx)
+    }
+
+    fn hush(&mut self) -> bool {
+        self.get_mut().0.hush()
+    }
 }
 
 impl OverSocket for UnixStream {
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         Some(self.as_fd())
+    }
+
+    fn poll_arrived(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_read_ready(cx).map(|_| ())
     }
 }
 
@@ -149,6 +212,9 @@ impl ParkedStream {
 impl AsyncRead for Transport {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.first.is_empty() {
+            if self.is_hushed && self.read_at_once(buf)? {
+                return Poll::Ready(Ok(()));
+            }
             return self.live()?.poll_read(cx, buf);
         }
         let count = self.first.len().min(buf.remaining());

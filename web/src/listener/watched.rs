@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::pulse::Pulse;
 use super::refusal;
 use super::transport::OverSocket;
+use super::turnstile::Entry;
 use crate::limits::DRAIN_MAX_BYTES;
 
 /// Renders our answer in place of an automatic one.
@@ -24,18 +25,21 @@ pub(super) struct Watched<S> {
     prefix: Bytes,
     replace: Replace,
     replacement: Option<Bytes>,
+    /// Where its requests begin; none where nobody waits for that.
+    entry: Option<Entry>,
     is_shut: bool,
     lingered_bytes: usize,
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(stream: S, prefix: Bytes, pulse: Arc<Pulse>, replace: Replace) -> Self {
+    pub(super) fn new(stream: S, prefix: Bytes, pulse: Arc<Pulse>, replace: Replace, entry: Option<Entry>) -> Self {
         Watched {
             stream,
             pulse,
             prefix,
             replace,
             replacement: None,
+            entry,
             is_shut: false,
             lingered_bytes: 0,
         }
@@ -52,8 +56,37 @@ impl<S> Watched<S> {
     }
 }
 
+impl<S: OverSocket> Watched<S> {
+    /// Whether the next request may be read, when one is here: false at once for one whose client has left meanwhile.
+    fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let Some(entry) = self.entry.as_mut().filter(|_| self.pulse.is_between_requests()) else {
+            return Poll::Ready(true);
+        };
+        let mut has_news = self.stream.poll_arrived(cx).is_ready();
+        if !has_news && self.prefix.is_empty() && !entry.is_waiting() {
+            return Poll::Ready(true);
+        }
+        if let Poll::Ready(waited) = entry.poll_pass(cx, self.pulse.tenant()) {
+            self.pulse.waited(waited);
+            return Poll::Ready(true);
+        }
+        self.pulse.queued();
+        // Who leaves while it waits is let go at once.
+        while has_news {
+            if self.stream.has_ended() {
+                return Poll::Ready(false);
+            }
+            has_news = self.stream.hush() && self.stream.poll_arrived(cx).is_ready();
+        }
+        Poll::Pending
+    }
+}
+
 impl<S: AsyncRead + OverSocket + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !ready!(self.poll_begin(cx)) {
+            return Poll::Ready(Ok(()));
+        }
         if !self.prefix.is_empty() {
             let count = self.prefix.len().min(buf.remaining());
             buf.put_slice(&self.prefix.split_to(count));
@@ -114,3 +147,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
+
+use super::*;
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Counted(AtomicUsize);
+
+impl Wake for Counted {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection at the turnstile.
+struct Client {
+    entry: Entry,
+    tenant: u64,
+    woken: Arc<Counted>,
+}
+
+impl Client {
+    fn of(turnstile: &Arc<Turnstile>, tenant: u64) -> Self {
+        Client {
+            entry: Entry::new(turnstile, 1),
+            tenant,
+            woken: Arc::default(),
+        }
+    }
+
+    fn passes(&mut self) -> bool {
+        let waker = Waker::from(Arc::clone(&self.woken));
+        self.entry
+            .poll_pass(&Context::from_waker(&waker), self.tenant)
+            .is_ready()
+    }
+
+    fn times_woken(&self) -> usize {
+        self.woken.0.load(Ordering::Relaxed)
+    }
+}
+
+fn turnstile(per_round: usize) -> Arc<Turnstile> {
+    Turnstile::new(per_round, Gauge::default())
+}
+
+/// So many clients of a tenant that have come and have to wait.
+fn waiting(turnstile: &Arc<Turnstile>, count: usize, tenant: u64) -> Vec<Client> {
+    let mut clients: Vec<Client> = (0..count).map(|_| Client::of(turnstile, tenant)).collect();
+    assert!(clients.iter_mut().all(|client| !client.passes()));
+    clients
+}
+
+/// Nothing more may begin in this round.
+fn used_up(turnstile: &Arc<Turnstile>) {
+    while Client::of(turnstile, 0).passes() {}
+}
+
+fn who_passes(clients: &mut [Client]) -> Vec<usize> {
+    let passes = clients.iter_mut().enumerate();
+    passes
+        .filter_map(|(at, client)| client.passes().then_some(at))
+        .collect()
+}
+
+#[test]
+fn so_many_begin_in_a_round_and_the_last_to_come_are_the_next() {
+    let turnstile = turnstile(2);
+    used_up(&turnstile);
+    let mut clients = waiting(&turnstile, 5, 1);
+    assert_eq!(turnstile.count.get(), 5);
+    assert!(turnstile.begin_round());
+    assert_eq!(
+        clients.iter().map(Client::times_woken).collect::<Vec<_>>(),
+        [0, 0, 0, 1, 1]
+    );
+    assert_eq!(who_passes(&mut clients), [3, 4]);
+    assert!(turnstile.begin_round());
+    assert_eq!(turnstile.count.get(), 1);
+    assert!(!turnstile.begin_round(), "nobody is left");
+    assert_eq!(turnstile.count.get(), 0);
+    assert!(Client::of(&turnstile, 1).passes(), "there is room in the last round");
+    assert!(!Client::of(&turnstile, 1).passes(), "for one");
+}
+
+#[test]
+fn games_take_turns_however_many_wait_of_each() {
+    let turnstile = turnstile(4);
+    used_up(&turnstile);
+    let mut quiet = waiting(&turnstile, 2, 7);
+    let mut noisy = waiting(&turnstile, 100, 3);
+    assert!(turnstile.begin_round());
+    assert_eq!((who_passes(&mut quiet).len(), who_passes(&mut noisy).len()), (2, 2));
+}
+
+#[test]
+fn of_those_who_wait_for_long_the_first_has_every_fifth_turn() {
+    let turnstile = turnstile(10);
+    used_up(&turnstile);
+    let mut clients = waiting(&turnstile, 20, 1);
+    let long_after = Instant::now() + OLD + Duration::from_millis(1);
+    let mut state = turnstile.state.lock();
+    for _ in 0..10 {
+        assert!(state.next(long_after).is_some());
+    }
+    drop(state);
+    let passed = who_passes(&mut clients);
+    assert_eq!(passed, [0, 1, 12, 13, 14, 15, 16, 17, 18, 19]);
+}
+
+#[test]
+fn who_gives_up_leaves_no_trace_and_takes_no_turn() {
+    let turnstile = turnstile(1);
+    used_up(&turnstile);
+    let mut patient = waiting(&turnstile, 1, 1);
+    drop(waiting(&turnstile, 3, 1));
+    drop(waiting(&turnstile, 1, 2));
+    assert_eq!(turnstile.count.get(), 1);
+    assert!(!turnstile.begin_round());
+    assert_eq!(who_passes(&mut patient), [0]);
+    assert!(turnstile.state.lock().waiting.is_empty());
+}
+
+#[test]
+fn more_work_uses_more_of_a_round() {
+    let turnstile = turnstile(10);
+    used_up(&turnstile);
+    let mut clients = waiting(&turnstile, 10, 1);
+    for client in &mut clients {
+        client.entry = Entry::new(&turnstile, 4);
+        assert!(!client.passes());
+    }
+    assert!(turnstile.begin_round());
+    assert_eq!(
+        who_passes(&mut clients).len(),
+        3,
+        "the last may begin with what is left"
+    );
+}
+
+#[tokio::test]
+async fn a_round_begins_when_it_is_wanted() {
+    let turnstile = turnstile(1);
+    used_up(&turnstile);
+    let attending = tokio::spawn(Arc::clone(&turnstile).attend(Handle::current()));
+    let mut entry = Entry::new(&turnstile, 1);
+    let passed = std::future::poll_fn(|cx| entry.poll_pass(cx, 1));
+    tokio::time::timeout(Duration::from_secs(10), passed)
+        .await
+        .expect("its turn");
+    attending.abort();
+}
