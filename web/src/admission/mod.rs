@@ -134,6 +134,11 @@ impl Admission {
         })
     }
 
+    /// Do only the caps in flight hold?
+    pub(crate) fn is_off(&self) -> bool {
+        self.core.options.load().mode == Mode::Off
+    }
+
     /// Is anybody refused for load now?
     pub(crate) fn is_shedding(&self) -> bool {
         self.core.is_shedding.load(std::sync::atomic::Ordering::Relaxed)

@@ -175,7 +175,7 @@ impl Pulse {
     }
 
     /// The next request waited so long for its turn.
-    pub(super) fn waited(&self, waited: Duration) {
+    pub(crate) fn waited(&self, waited: Duration) {
         let waited_us = u32::try_from(waited.as_micros()).unwrap_or(u32::MAX);
         self.waited_us.store(waited_us, Ordering::Relaxed);
     }

@@ -61,11 +61,16 @@ impl Server {
         let limits = &app.inner.limits;
         let caps = ConnectionCaps::new(limits.connections_max, limits.connections_per_address_max);
         let handshakes = Turns::new(limits.handshakes_max);
-        let turnstile = Turnstile::new(
-            TURNS_PER_ROUND * players.metrics().num_workers(),
-            app.inner.metrics.queued.clone(),
-        );
-        tokio::spawn(Arc::clone(&turnstile).attend(players.clone()));
+        let turns = TURNS_PER_ROUND * players.metrics().num_workers();
+        let inner = Arc::clone(&app.inner);
+        let turnstile = Turnstile::new(turns, inner.metrics.queued.clone(), move || inner.admission.is_off());
+        let (drain, rounds) = (app.inner.drain.clone(), Arc::clone(&turnstile).attend(players.clone()));
+        tokio::spawn(async move {
+            tokio::select! {
+                () = drain.reached(DrainState::Closed) => {}
+                () = rounds => {}
+            }
+        });
         let connections = Arc::new(Connections::new(app.inner.metrics.in_service.clone()));
         let lot = ParkingLot::open(app.inner.metrics.resting.clone())?;
         tokio::spawn(Arc::clone(&lot).attend(app.inner.drain.clone()));

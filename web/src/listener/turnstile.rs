@@ -28,6 +28,8 @@ pub(super) struct Turnstile {
     wanted: Notify,
     /// How many wait.
     count: Gauge,
+    /// Whether all may begin at once.
+    is_off: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 struct State {
@@ -67,8 +69,8 @@ struct Place {
 }
 
 impl Turnstile {
-    /// For as much as `per_round` requests in a round; `count` shows how many wait.
-    pub(super) fn new(per_round: usize, count: Gauge) -> Arc<Self> {
+    /// For as much as `per_round` requests in a round, unless it `is_off`; `count` shows how many wait.
+    pub(super) fn new(per_round: usize, count: Gauge, is_off: impl Fn() -> bool + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Turnstile {
             state: Mutex::new(State {
                 left: per_round,
@@ -81,6 +83,7 @@ impl Turnstile {
             per_round,
             wanted: Notify::new(),
             count,
+            is_off: Box::new(is_off),
         })
     }
 
@@ -122,6 +125,9 @@ impl Turnstile {
 
     /// Work begins, or else waits at the place that is given.
     fn enter(&self, cx: &Context<'_>, tenant: u64, weight: usize) -> Option<Place> {
+        if (self.is_off)() {
+            return None;
+        }
         let (place, is_wanted) = {
             let mut state = self.state.lock();
             let place = if state.left > 0 {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{Request, Response};
 use http_body::Frame;
-use http_body_util::StreamBody;
+use http_body_util::{Full, StreamBody};
 use seawall_domain::testing::{START_AT, World};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -21,6 +21,7 @@ use super::super::hints::{SEAWALL_DEVICE, SEAWALL_GAME, X_ATTEMPT, X_DEADLINE_MS
 use super::super::rank::RANKS;
 use super::super::tenants::Tenant;
 use crate::admission::{AdmissionOptions, Mode};
+use crate::listener::pulse::Pulse;
 use crate::testing::{TestHost, app_with, code, eventually};
 use crate::wire::{AdmissionView, Problem};
 use crate::{App, Limits, Origin, Pressure, Surface};
@@ -290,6 +291,26 @@ fn late_body(
         }
         Ok(Frame::data(Bytes::from_static(text.as_bytes())))
     }))
+}
+
+#[tokio::test]
+async fn the_wait_for_a_turn_is_part_of_the_callers_time() {
+    let house = House::new(|_| {});
+    let pulse = Arc::new(Pulse::new(&Limits::default()));
+    let mut origin = Origin::in_process(&Surface::ALL, 0, house.app.seed());
+    origin.pulse = Some(Arc::clone(&pulse));
+    let origin = Arc::new(origin);
+    let ask = || {
+        let request = Request::post("/sdk/v1/sessions/refresh")
+            .header("content-type", "application/json")
+            .header("x-deadline-ms", "2000")
+            .body(Full::new(Bytes::from_static(br#"{"refresh_token":"sr1.x"}"#)));
+        house.app.respond(&origin, request.unwrap())
+    };
+    pulse.waited(Duration::from_secs(3));
+    assert_eq!(code(&ask().await), "overload.deadline");
+    pulse.waited(Duration::from_secs(1));
+    assert_eq!(ask().await.status(), 401, "in time it is looked at");
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ impl Client {
 }
 
 fn turnstile(per_round: usize) -> Arc<Turnstile> {
-    Turnstile::new(per_round, Gauge::default())
+    Turnstile::new(per_round, Gauge::default(), || false)
 }
 
 /// So many clients of a tenant that have come and have to wait.
@@ -82,6 +82,12 @@ fn so_many_begin_in_a_round_and_the_last_to_come_are_the_next() {
     assert_eq!(turnstile.count.get(), 0);
     assert!(Client::of(&turnstile, 1).passes(), "there is room in the last round");
     assert!(!Client::of(&turnstile, 1).passes(), "for one");
+}
+
+#[test]
+fn all_begin_at_once_where_it_is_off() {
+    let turnstile = Turnstile::new(1, Gauge::default(), || true);
+    assert!((0..10).all(|_| Client::of(&turnstile, 1).passes()));
 }
 
 #[test]

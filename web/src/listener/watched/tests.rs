@@ -27,7 +27,7 @@ impl Rig {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let turnstile = Turnstile::new(1, Gauge::default());
+        let turnstile = Turnstile::new(1, Gauge::default(), || false);
         let pulse = Arc::new(Pulse::new(&Limits::default()));
         let mut last = Entry::new(&turnstile, 1);
         let passed = std::future::poll_fn(|cx| entry_passes(&mut last, cx)).now_or_never();
