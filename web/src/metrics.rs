@@ -121,8 +121,6 @@ pub struct HttpMetrics {
     pub resting: Gauge,
     /// Connections with a task and buffers.
     pub in_service: Gauge,
-    /// Connections of players whose request or handshake waits for its turn.
-    pub queued: Gauge,
     /// Failures to accept (out of descriptors, …).
     pub accept_errors: Counter,
     /// 0 serving, 1 lame duck, 2 not accepting, 3 closing, 4 closed.
@@ -156,7 +154,6 @@ impl HttpMetrics {
             rechecked: Counter::default(),
             resting: Gauge::default(),
             in_service: Gauge::default(),
-            queued: Gauge::default(),
             accept_errors: Counter::default(),
             drain_state: Gauge::default(),
             open: Family::default(),
@@ -205,11 +202,6 @@ impl HttpMetrics {
             "seawall_connections_in_service",
             "Connections that have buffers and a task",
             self.in_service.clone(),
-        );
-        registry.register(
-            "seawall_connections_queued",
-            "Connections of players whose next request or handshake has come and not begun",
-            self.queued.clone(),
         );
         registry.register(
             "seawall_connections_accepted",

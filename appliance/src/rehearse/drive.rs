@@ -216,14 +216,7 @@ impl<'a> Driver<'a> {
             // Signatures are good for 300 seconds.
             client.prepare_check(self.service).map_err(unsigned)?;
         }
-        let habits = Habits {
-            checks: 0,
-            reconnects: false,
-            beat: Duration::ZERO,
-            refresh_every: 0,
-            ends_when_in: false,
-            seed: self.series,
-        };
+        let habits = Habits::of_visitors(self.series);
         let visits_per_s = match run_plan.arrival {
             Arrival::Poisson { rate, .. } | Arrival::Constant(rate) => rate,
             Arrival::Closed => 0.0,

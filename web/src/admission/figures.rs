@@ -146,6 +146,8 @@ pub struct Figures {
     pub hash_wait_ms: FloatGauge,
     /// Refusals held back.
     pub held: Gauge,
+    /// Connections of players whose next request or handshake has come and not begun.
+    pub queued: Gauge,
 }
 
 #[derive(Default)]
@@ -201,6 +203,7 @@ impl Families {
             commit_wait_ms: FloatGauge::default(),
             hash_wait_ms: FloatGauge::default(),
             held: Gauge::default(),
+            queued: Gauge::default(),
         }
     }
 
@@ -282,6 +285,11 @@ impl Figures {
             figures.hash_wait_ms.clone(),
         );
         prefix.register("held_refusals", "Refusals held back", figures.held.clone());
+        prefix.register(
+            "queued_connections",
+            "Connections of players whose next request or handshake has come and not begun",
+            figures.queued.clone(),
+        );
         figures
     }
 

@@ -74,13 +74,15 @@ where
         refusal::answer(&code.error(), ids.request_ids.next(), clock.now_at())
     });
     let drain = app.inner.drain.clone();
-    let takes_turns = !is_h2 && !origin.lane.is_for_checks();
-    let entry = takes_turns.then(|| Entry::new(turnstile, 1));
+    let takes_turns = !origin.lane.is_for_checks();
+    // With HTTP/1 nothing is read of a request that waits; many of HTTP/2 share a connection, and each waits for itself.
+    let entry = (takes_turns && !is_h2).then(|| Entry::new(turnstile, 1));
     let io = Watched::new(stream, first, Arc::clone(&pulse), replace, entry);
     let service = RequestService {
         app,
         origin,
         pulse: Arc::clone(&pulse),
+        turnstile: (takes_turns && is_h2).then(|| Arc::clone(turnstile)),
     };
     if is_h2 {
         pulse.speak_h2();
@@ -278,6 +280,8 @@ struct RequestService {
     app: App,
     origin: Arc<Origin>,
     pulse: Arc<Pulse>,
+    /// Where the requests of HTTP/2 begin; none where nobody waits for that.
+    turnstile: Option<Arc<Turnstile>>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for RequestService {
@@ -287,8 +291,12 @@ impl hyper::service::Service<Request<Incoming>> for RequestService {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let ending = Ending::of(&self.pulse);
-        let (app, origin) = (self.app.clone(), Arc::clone(&self.origin));
+        let (app, origin, pulse) = (self.app.clone(), Arc::clone(&self.origin), Arc::clone(&self.pulse));
+        let entry = self.turnstile.as_ref().map(|turnstile| Entry::new(turnstile, 1));
         Box::pin(async move {
+            if let Some(mut entry) = entry {
+                pulse.waited(poll_fn(|cx| entry.poll_pass(cx, pulse.tenant())).await);
+            }
             let answer = app.respond(&origin, request).await;
             if answer.extensions().get::<Withheld>().is_some() {
                 return Err(NoAnswer);
@@ -348,3 +356,6 @@ impl HttpBody for AnswerBody {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,9 @@ impl Server {
         let handshakes = Turns::new(limits.handshakes_max);
         let turns = TURNS_PER_ROUND * players.metrics().num_workers();
         let inner = Arc::clone(&app.inner);
-        let turnstile = Turnstile::new(turns, inner.metrics.queued.clone(), move || inner.admission.is_off());
+        let turnstile = Turnstile::new(turns, inner.metrics.admission.queued.clone(), move || {
+            inner.admission.is_off()
+        });
         let (drain, rounds) = (app.inner.drain.clone(), Arc::clone(&turnstile).attend(players.clone()));
         tokio::spawn(async move {
             tokio::select! {

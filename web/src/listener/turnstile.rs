@@ -123,6 +123,12 @@ impl Turnstile {
         has_more
     }
 
+    /// How many wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> i64 {
+        self.count.get()
+    }
+
     /// Work begins, or else waits at the place that is given.
     fn enter(&self, cx: &Context<'_>, tenant: u64, weight: usize) -> Option<Place> {
         if (self.is_off)() {
@@ -165,7 +171,7 @@ impl State {
         let own = self.waiting.get_mut(&tenant)?;
         let is_old = |first: &Waiter| now.saturating_duration_since(first.since) > OLD;
         let is_for_oldest =
-            self.turns % OLDEST_OF == 0 && own.first_key_value().is_some_and(|(_, first)| is_old(first));
+            self.turns.is_multiple_of(OLDEST_OF) && own.first_key_value().is_some_and(|(_, first)| is_old(first));
         let next = if is_for_oldest { own.pop_first() } else { own.pop_last() };
         if own.is_empty() {
             self.waiting.remove(&tenant);

@@ -169,6 +169,12 @@ impl Client {
         }
     }
 
+    /// Has it made a visit?
+    #[must_use]
+    pub fn has_come(&self) -> bool {
+        self.visits > 0
+    }
+
     /// The device it calls from; a newcomer has another one each time.
     fn device(&self) -> String {
         if self.entry == Call::Register && self.visits > 0 {

@@ -42,6 +42,21 @@ pub struct Habits {
     pub seed: u64,
 }
 
+impl Habits {
+    /// Those of clients whose [`Visits`] say what they do.
+    #[must_use]
+    pub fn of_visitors(seed: u64) -> Self {
+        Habits {
+            checks: 0,
+            reconnects: false,
+            beat: Duration::ZERO,
+            refresh_every: 0,
+            ends_when_in: false,
+            seed,
+        }
+    }
+}
+
 /// Clients that come, do what they came for, and leave, instead of staying; for an open loop, whose calls are visits.
 #[derive(Debug, Clone)]
 pub struct Visits {
@@ -68,6 +83,8 @@ struct Visiting {
 pub struct Crowd<'a> {
     seawall: &'a dyn Service,
     clients: Vec<Client>,
+    /// Who comes when one of them has left; the last first.
+    line: Vec<Client>,
     habits: Habits,
     begun: Option<Instant>,
     dice: Dice,
@@ -84,6 +101,7 @@ impl<'a> Crowd<'a> {
         Self {
             seawall,
             clients,
+            line: Vec::new(),
             habits,
             begun: None,
             dice: Dice::new(habits.seed),
@@ -106,6 +124,12 @@ impl<'a> Crowd<'a> {
             visiting: Some(visiting),
             ..self
         }
+    }
+
+    /// Others stand in line: one of them comes whenever a client has left, as long as there are any.
+    #[must_use]
+    pub fn with_line(self, line: Vec<Client>) -> Self {
+        Self { line, ..self }
     }
 
     /// The run is over: the clients, what happened to them, and what was counted about their visits.
@@ -193,6 +217,11 @@ impl<'a> Crowd<'a> {
         let Some(Visiting { visits, tally, .. }) = &mut self.visiting else {
             return;
         };
+        if self.clients[slot].has_come()
+            && let Some(next) = self.line.pop()
+        {
+            self.clients[slot] = next;
+        }
         let (least, most) = visits.checks;
         let span = f64::from(most.saturating_sub(least) + 1);
         let checks = (least + (how_many * span) as u32).min(most.max(least));
@@ -476,14 +505,7 @@ mod tests {
     }
 
     fn crowd(further_per_s_max: Option<f64>) -> Crowd<'static> {
-        let habits = Habits {
-            checks: 0,
-            reconnects: false,
-            beat: Duration::ZERO,
-            refresh_every: 0,
-            ends_when_in: false,
-            seed: 1,
-        };
+        let habits = Habits::of_visitors(1);
         let visits = Visits {
             checks: (0, 0),
             reconnect_share: 0.0,

@@ -22,7 +22,7 @@ const NAME: &str = "growth";
 const SIZES: [u64; 4] = [10_000, 1_000_000, 10_000_000, 20_000_000];
 const REFERENCE: usize = 1;
 /// The largest set is made only when asked for: it takes most of an hour and 40 GB.
-const ASKED_FOR: &str = "SEAWALL_BENCH_LARGEST";
+pub(super) const ASKED_FOR: &str = "SEAWALL_BENCH_LARGEST";
 /// The most refreshes a run can have, a second.
 const REFRESHES_PER_S: f64 = 40_000.0;
 const VERIFIES: usize = 20_000;

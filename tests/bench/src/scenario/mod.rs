@@ -19,6 +19,7 @@ mod storm_metastable;
 mod storm_mix;
 mod storm_noisy;
 mod storm_update_day;
+mod storm_whole_day;
 mod tls_handshake;
 mod verify_batch;
 mod verify_hot;
@@ -59,6 +60,7 @@ pub const SCENARIOS: &[Scenario] = &[
     idle_connections::SCENARIO,
     storm_mix::SCENARIO,
     storm_update_day::SCENARIO,
+    storm_whole_day::SCENARIO,
     storm_metastable::SCENARIO,
     storm_noisy::SCENARIO,
     storm_beside::SCENARIO,

@@ -64,10 +64,9 @@ pub const SCENARIO: Scenario = Scenario {
     ideas: &[
         (
             "goodput",
-            "Refusals cost processor time that goodput lacks: some 17 us each where an answer costs 38, of a third of a core, for checks \
-             have the rest. Of a crowd of 16,000 connections that ask again at once 11,000 a second are refused, and the runtime's queue \
-             of those who are ready grows to a second. Next: refusals before the request is parsed, and a queue of players by age that \
-             lets go of those who have waited too long.",
+            "Players' threads give way to those of checks and have a fifth to a quarter of the core beside 45,000 checks a second, which cost \
+             a sixth more there than beside closed loops. Next: fewer system calls a request (one send and one recv now), and \
+             answers of the store in one task a group.",
         ),
         (
             "checks in time",

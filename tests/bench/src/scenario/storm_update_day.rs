@@ -142,7 +142,7 @@ fn rows(days: &[Day], handshakes: f64, hash_s: f64) -> Vec<Row> {
 }
 
 /// Full handshakes a second.
-fn handshakes(bench: &Bench, seawall: &Seawall) -> Result<f64, Failure> {
+pub(super) fn handshakes(bench: &Bench, seawall: &Seawall) -> Result<f64, Failure> {
     let target = seawall.tls_target(false).with_sources(SOURCES);
     let plan = Plan::closed(target, HANDSHAKES_AT_ONCE, bench.span / 3).with_life(Life::Handshake);
     Ok(load(&plan, &mut Prepared::new(&[], is_valid), &mut NoMeter)?.rate())

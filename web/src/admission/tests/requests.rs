@@ -495,6 +495,7 @@ async fn counts_are_exported() {
         "seawall_admission_in_time_total{class=\"verify\"} 1",
         "seawall_admission_fraction{class=\"verify\"} 1",
         "seawall_admission_held_refusals 0",
+        "seawall_admission_queued_connections 0",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }

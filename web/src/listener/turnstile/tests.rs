@@ -69,7 +69,7 @@ fn so_many_begin_in_a_round_and_the_last_to_come_are_the_next() {
     let turnstile = turnstile(2);
     used_up(&turnstile);
     let mut clients = waiting(&turnstile, 5, 1);
-    assert_eq!(turnstile.count.get(), 5);
+    assert_eq!(turnstile.waiting(), 5);
     assert!(turnstile.begin_round());
     assert_eq!(
         clients.iter().map(Client::times_woken).collect::<Vec<_>>(),
@@ -77,9 +77,9 @@ fn so_many_begin_in_a_round_and_the_last_to_come_are_the_next() {
     );
     assert_eq!(who_passes(&mut clients), [3, 4]);
     assert!(turnstile.begin_round());
-    assert_eq!(turnstile.count.get(), 1);
+    assert_eq!(turnstile.waiting(), 1);
     assert!(!turnstile.begin_round(), "nobody is left");
-    assert_eq!(turnstile.count.get(), 0);
+    assert_eq!(turnstile.waiting(), 0);
     assert!(Client::of(&turnstile, 1).passes(), "there is room in the last round");
     assert!(!Client::of(&turnstile, 1).passes(), "for one");
 }
@@ -122,7 +122,7 @@ fn who_gives_up_leaves_no_trace_and_takes_no_turn() {
     let mut patient = waiting(&turnstile, 1, 1);
     drop(waiting(&turnstile, 3, 1));
     drop(waiting(&turnstile, 1, 2));
-    assert_eq!(turnstile.count.get(), 1);
+    assert_eq!(turnstile.waiting(), 1);
     assert!(!turnstile.begin_round());
     assert_eq!(who_passes(&mut patient), [0]);
     assert!(turnstile.state.lock().waiting.is_empty());

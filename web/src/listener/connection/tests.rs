@@ -1,0 +1,61 @@
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use hyper::client::conn::http2::handshake;
+use prometheus_client::metrics::gauge::Gauge;
+use seawall_domain::testing::World;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use super::*;
+use crate::limits::Limits;
+use crate::listener::lane::Lane;
+use crate::listener::transport::Transport;
+use crate::origin::Surface;
+use crate::testing::{TestHost, app_with, eventually};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn each_request_of_an_http2_connection_waits_for_its_turn() {
+    let world = World::new().unwrap();
+    let app = app_with(&world, TestHost::default(), Limits::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    // One may begin, and no further round does by itself.
+    let turnstile = Turnstile::new(1, Gauge::default(), || false);
+    let pulse = Arc::new(Pulse::new(&Limits::default()));
+    let mut origin = Origin::in_process(&Surface::ALL, 0, app.seed());
+    (origin.lane, origin.pulse) = (Lane::new(false, false), Some(Arc::clone(&pulse)));
+    let (turns, begun) = (
+        Arc::clone(&turnstile),
+        Begun {
+            first: Bytes::new(),
+            is_h2: true,
+        },
+    );
+    let serving = tokio::spawn(async move {
+        let stream = Transport::new(stream, Bytes::new());
+        serve(app, Arc::new(origin), pulse, stream, begun, &turns).await;
+    });
+    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(client)).await.unwrap();
+    let driving = tokio::spawn(connection);
+    let ask = || {
+        let request = Request::get("http://a.example/livez")
+            .body(Full::new(Bytes::new()))
+            .unwrap();
+        let answer = sender.clone().send_request(request);
+        tokio::spawn(async move { answer.await.unwrap().status() })
+    };
+    assert_eq!(timeout(PATIENCE, ask()).await.expect("the first begins").unwrap(), 200);
+    let (mut second, third) = (ask(), ask());
+    eventually(|| turnstile.waiting() == 2, "both wait").await;
+    third.abort();
+    eventually(|| turnstile.waiting() == 1, "who gives up leaves").await;
+    assert!((&mut second).now_or_never().is_none());
+    turnstile.begin_round();
+    assert_eq!(timeout(PATIENCE, second).await.expect("its turn").unwrap(), 200);
+    serving.abort();
+    driving.abort();
+}
