@@ -9,7 +9,7 @@ use seawall_tests::server::{Server, Started};
 use crate::audit::Known;
 use crate::mounts::{Mount, blank, format, needs, run, text};
 use crate::scenario::{Rig, Scenario, Trouble, wrong};
-use crate::world::{STEP_MAX, World, caller, pause, tail};
+use crate::world::{STEP_MAX, World, caller, has_stopped, pause, tail};
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -76,7 +76,7 @@ impl Victim {
             return wrong(format!("it ended with {code:?} and says only {}", tail(&server.log())));
         }
         match self.world.start("")? {
-            Started::Ended { code, log } if code != Some(0) && log.contains("Read-only") => {
+            Started::Ended { code, log } if has_stopped(code, &log) && log.contains("Read-only") => {
                 Ok((before, format!("exit {code:?}")))
             }
             Started::Ended { code, log } => wrong(format!("exit {code:?}: {}", tail(&log))),

@@ -7,7 +7,7 @@ use seawall_tests::server::{Server, Started};
 
 use crate::mounts::{Mount, needs};
 use crate::scenario::{Rig, Scenario, Trouble, wrong};
-use crate::world::{STEP_MAX, World, caller, pause, tail};
+use crate::world::{STEP_MAX, World, caller, has_stopped, pause, tail};
 
 /// Left free when a disk is filled up from outside, in bytes.
 const LEFT_BYTES: u64 = 64 << 10;
@@ -116,7 +116,7 @@ fn full(rig: &Rig, part: Option<&str>) -> Result<String, Trouble> {
     }
     let during = if over {
         match world.start("")? {
-            Started::Ended { code, log } if code != Some(0) && log.contains("space") => {
+            Started::Ended { code, log } if has_stopped(code, &log) && log.contains("space") => {
                 format!("the process ended with the reason, a start is refused with {code:?}")
             }
             Started::Ended { code, log } => return wrong(format!("a start without space: {code:?}: {}", tail(&log))),
@@ -212,7 +212,7 @@ fn full_at_start(rig: &Rig) -> Result<String, Trouble> {
     server.kill()?;
     let ballast = fill(&mount.at, LEFT_BYTES)?;
     let seen = match world.start("")? {
-        Started::Ended { code, log } if code != Some(0) && log.contains("space") => {
+        Started::Ended { code, log } if has_stopped(code, &log) && log.contains("space") => {
             format!("ended with {code:?}: {}", short(&log))
         }
         Started::Ended { code, log } => return wrong(format!("exit {code:?}: {}", tail(&log))),
@@ -240,16 +240,14 @@ fn few_descriptors(rig: &Rig) -> Result<String, Trouble> {
         let started = world.start("");
         world.launch.wrapper = plain;
         match started? {
-            // Refused with a code, or ended by the store's first failed write right after the start (a signal, no
-            // code): both must name the reason.
-            Started::Ended { code, log } if code != Some(0) => {
+            Started::Ended { code, log } if has_stopped(code, &log) => {
                 if !log.to_lowercase().contains("too many open files") && !log.contains("os error 24") {
                     return wrong(format!("limit {limit}: exit {code:?} says only {}", tail(&log)));
                 }
                 refused += 1;
             }
-            Started::Ended { log, .. } => {
-                return wrong(format!("limit {limit}: ended as if all were well: {}", tail(&log)));
+            Started::Ended { code, log } => {
+                return wrong(format!("limit {limit}: ended with {code:?}: {}", tail(&log)));
             }
             Started::Up(mut server) => {
                 work_on(&mut world, &mut server, 400)?;

@@ -251,6 +251,15 @@ impl World {
     }
 }
 
+/// Did the server refuse to start with a code, or end itself by a signal because the store failed right after the start? Not
+/// by another signal, which nobody announces.
+pub fn has_stopped(code: Option<i32>, log: &str) -> bool {
+    match code {
+        Some(code) => code != 0,
+        None => log.contains("the store failed; the process ends"),
+    }
+}
+
 /// The end of a log.
 pub fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();

@@ -95,6 +95,8 @@ pub(crate) struct Facts {
     pub(crate) client: ClientAddress,
     pub(crate) request_id: RequestId,
     pub(crate) started: Instant,
+    /// What it waited for its turn before that.
+    pub(crate) waited: Duration,
 }
 
 /// The application. Cheap to clone.
@@ -191,13 +193,21 @@ impl App {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        // What it waited for its turn counts.
-        let waited = origin
-            .pulse
-            .as_ref()
-            .map_or(Duration::ZERO, |pulse| pulse.last_waited());
-        let now = Instant::now();
-        let started = now.checked_sub(waited).unwrap_or(now);
+        self.respond_after(Duration::ZERO, origin, request).await
+    }
+
+    /// Answers a request that waited so long for its turn, which is part of its caller's time.
+    pub(crate) async fn respond_after<B>(
+        &self,
+        waited: Duration,
+        origin: &Arc<Origin>,
+        request: Request<B>,
+    ) -> Response<Bytes>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        let started = Instant::now();
         let request_id = origin.request_ids.of(request.headers());
         let surface = Surface::of_path(request.uri().path());
         let (version, allowed_origin) = (request.version(), self.allowed_origin(surface, request.headers()));
@@ -213,6 +223,7 @@ impl App {
                     client,
                     request_id,
                     started,
+                    waited,
                 };
                 // Moving the future into a span costs more than the span; so only when there is one.
                 if span.is_disabled() {

@@ -68,9 +68,6 @@ fn admit<'a>(
         is_metered: route.is_metered,
         now_us: app.admission.us(facts.started),
     };
-    if let Some(pulse) = &facts.origin.pulse {
-        pulse.asked_for(knock.tenant.code());
-    }
     let subject = || hints::subject(route, headers, facts, figures);
     let mut entrant = Entrant::of(app, route, headers, knock.tenant);
     let admitted = match &mut entrant {
@@ -138,11 +135,12 @@ async fn worked_on<B>(
 where
     B: Body<Data = Bytes>,
 {
+    let tenant = permit.tenant();
     let deadline = permit.deadline_ms.map(|of_class_ms| {
         let said_ms = hints::deadline_ms(&parts.headers, &app.metrics.admission);
         let ms = said_ms.unwrap_or(of_class_ms).min(app.limits.total_ms);
         Deadline {
-            at: facts.started + Duration::from_millis(ms),
+            at: facts.started + Duration::from_millis(ms).saturating_sub(facts.waited),
             is_said: said_ms.is_some(),
         }
     });
@@ -154,6 +152,11 @@ where
         }
         Err(Stopped::Late(shed)) => shed_answer(app, route, facts, shed, &Advice::default(), false),
     };
+    // Whose turns it takes is what a caller has been answered for, not what it says.
+    let is_good = response.status().is_success() && route.class != Class::Vital;
+    if let Some(pulse) = facts.origin.pulse.as_ref().filter(|_| is_good) {
+        pulse.asked_for(tenant.code());
+    }
     let is_ours = response.status().is_server_error();
     if !is_ours && deadline.is_none_or(|deadline| Instant::now() <= deadline.at) {
         app.metrics.admission.class(route.class).in_time.inc();
@@ -256,7 +259,7 @@ where
         .admission
         .class(route.class)
         .wait_us
-        .inc_by(micros(now.saturating_duration_since(facts.started)));
+        .inc_by(micros(now.saturating_duration_since(facts.started) + facts.waited));
     let authenticated = authenticate(app, route, facts, &parts, &body);
     if route.class != Class::Vital {
         let is_proven = matches!(&authenticated, Ok((Caller::Server { .. }, _)));

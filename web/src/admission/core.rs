@@ -98,6 +98,13 @@ pub(crate) struct Permit<'a> {
     pub(crate) quota: Option<Metered>,
 }
 
+impl Permit<'_> {
+    /// Whose place it is; others' where a tenant has none of its own.
+    pub(crate) fn tenant(&self) -> Tenant {
+        self.core.tenants.at(self.place).tenant()
+    }
+}
+
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.core.in_flight.fetch_sub(1, Ordering::Relaxed);

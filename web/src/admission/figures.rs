@@ -146,7 +146,7 @@ pub struct Figures {
     pub hash_wait_ms: FloatGauge,
     /// Refusals held back.
     pub held: Gauge,
-    /// Connections of players whose next request or handshake has come and not begun.
+    /// Requests and handshakes of players that have come and not begun.
     pub queued: Gauge,
 }
 
@@ -286,8 +286,8 @@ impl Figures {
         );
         prefix.register("held_refusals", "Refusals held back", figures.held.clone());
         prefix.register(
-            "queued_connections",
-            "Connections of players whose next request or handshake has come and not begun",
+            "queued",
+            "Requests and handshakes of players that have come and not begun",
             figures.queued.clone(),
         );
         figures

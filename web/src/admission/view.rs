@@ -34,7 +34,7 @@ pub(super) fn view(core: &Core, server_time_at: u64) -> wire::AdmissionView {
         hash_capacity_units_per_second: limited(signs.hash_limit_units_per_second),
         in_flight: core.in_flight() as u64,
         in_flight_max: core.in_flight_max() as u64,
-        queued_connections: u64::try_from(core.figures.queued.get()).unwrap_or(0),
+        queued: u64::try_from(core.figures.queued.get()).unwrap_or(0),
         held_refusals: core.held.count() as u64,
         classes: Class::ALL
             .into_iter()

@@ -1,6 +1,7 @@
 //! The accept loop of one listener, and what its connections share: caps, PROXY header, TLS handshake. The loop itself
 //! waits for nothing but the next connection.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,7 +33,7 @@ use super::server::Connections;
 use super::stay::Admitted;
 use super::transport::{OverSocket, Transport};
 use super::turns::Turns;
-use super::turnstile::{Entry, Turnstile};
+use super::turnstile::{Entry, HANDSHAKES, Turnstile};
 use crate::app::App;
 use crate::codes;
 use crate::limits::Limits;
@@ -45,8 +46,6 @@ const ACCEPT_BACKOFF_MS: (u64, u64) = (5, 1_000);
 /// Connections accepted in a row before the other tasks of the thread have their go.
 const ACCEPTED_AT_ONCE: u32 = 16;
 
-/// Of who has not asked yet.
-const NO_TENANT: u64 = 0;
 /// A handshake is as much work as so many requests of players.
 const HANDSHAKE_WEIGHT: usize = 4;
 
@@ -243,7 +242,7 @@ impl Door {
     pub(super) async fn shake_hands(
         &self,
         acceptor: tokio_rustls::TlsAcceptor,
-        transport: Transport,
+        mut transport: Transport,
     ) -> Result<(Box<TlsStream<Transport>>, Spoken), &'static str> {
         let wait = Duration::from_millis(self.limits.handshake_ms);
         let shaken = timeout(wait, async {
@@ -252,19 +251,19 @@ impl Door {
                 return Err("handshake_failed");
             }
             // Whoever is too many waits its turn, for as long as a handshake may take: closing would only bring it back.
-            let place = self.handshakes.take().await;
             if !self.config.begins_for_checks() {
-                // Nothing is known of a client before it has asked.
                 let mut entry = Entry::new(&self.turnstile, HANDSHAKE_WEIGHT);
-                std::future::poll_fn(|cx| entry.poll_pass(cx, NO_TENANT)).await;
+                let passed = poll_fn(|cx| entry.poll_pass_over(cx, HANDSHAKES, &mut transport)).await;
+                passed.ok_or("handshake_left")?;
             }
+            let place = self.handshakes.take().await;
             // A handshake is much work to do for nobody.
             if transport.has_ended() {
                 return Err("handshake_left");
             }
             // The place is for the costly part, from the client's hello to our answer; waiting for the rest costs nothing.
             let mut accept = pin!(acceptor.accept(transport));
-            let begun = std::future::poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx))).await;
+            let begun = poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx))).await;
             drop(place);
             let ended = match begun {
                 Poll::Ready(ended) => ended,

@@ -75,14 +75,14 @@ where
     });
     let drain = app.inner.drain.clone();
     let takes_turns = !origin.lane.is_for_checks();
-    // With HTTP/1 nothing is read of a request that waits; many of HTTP/2 share a connection, and each waits for itself.
+    // With HTTP/1 nothing is read of a request that waits; of HTTP/2 many share a connection, and each waits for itself.
     let entry = (takes_turns && !is_h2).then(|| Entry::new(turnstile, 1));
     let io = Watched::new(stream, first, Arc::clone(&pulse), replace, entry);
     let service = RequestService {
         app,
         origin,
         pulse: Arc::clone(&pulse),
-        turnstile: (takes_turns && is_h2).then(|| Arc::clone(turnstile)),
+        turnstile: takes_turns.then(|| Arc::clone(turnstile)),
     };
     if is_h2 {
         pulse.speak_h2();
@@ -148,11 +148,12 @@ async fn first_bytes<S: AsyncRead + Unpin>(stream: &mut S, spoken: Spoken, first
     let mut bytes = BytesMut::from(first.as_ref());
     loop {
         let begins_alike = spoken == Spoken::Unsettled && bytes.iter().zip(H2_PREFACE).all(|(a, b)| a == b);
+        // Copied, for they may wait, and there may be many that do.
         if !bytes.is_empty() && !begins_alike {
-            return Ok((false, bytes.freeze()));
+            return Ok((false, Bytes::copy_from_slice(&bytes)));
         }
         if bytes.len() >= H2_PREFACE.len() {
-            return Ok((true, bytes.freeze()));
+            return Ok((true, Bytes::copy_from_slice(&bytes)));
         }
         bytes.reserve(8 << 10);
         if stream.read_buf(&mut bytes).await? == 0 {
@@ -280,7 +281,8 @@ struct RequestService {
     app: App,
     origin: Arc<Origin>,
     pulse: Arc<Pulse>,
-    /// Where the requests of HTTP/2 begin; none where nobody waits for that.
+    /// Where requests begin that were read without a turn: those of HTTP/2, and of HTTP/1 what came with the one before. None
+    /// where nobody waits for that.
     turnstile: Option<Arc<Turnstile>>,
 }
 
@@ -292,12 +294,15 @@ impl hyper::service::Service<Request<Incoming>> for RequestService {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let ending = Ending::of(&self.pulse);
         let (app, origin, pulse) = (self.app.clone(), Arc::clone(&self.origin), Arc::clone(&self.pulse));
-        let entry = self.turnstile.as_ref().map(|turnstile| Entry::new(turnstile, 1));
+        let turn = self.pulse.use_turn();
+        let turnstile = self.turnstile.as_ref().filter(|_| turn.is_none());
+        let entry = turnstile.map(|turnstile| Entry::new(turnstile, 1));
         Box::pin(async move {
-            if let Some(mut entry) = entry {
-                pulse.waited(poll_fn(|cx| entry.poll_pass(cx, pulse.tenant())).await);
-            }
-            let answer = app.respond(&origin, request).await;
+            let waited = match entry {
+                Some(mut entry) => poll_fn(|cx| entry.poll_pass(cx, pulse.tenant())).await,
+                None => turn.unwrap_or_default(),
+            };
+            let answer = app.respond_after(waited, &origin, request).await;
             if answer.extensions().get::<Withheld>().is_some() {
                 return Err(NoAnswer);
             }

@@ -40,6 +40,8 @@ pub(super) struct Parked {
     pub(super) is_for_checks: bool,
     /// How it has begun; nothing of a connection that rests.
     pub(super) begun: Begun,
+    /// For whom it asked, as [`Pulse::tenant`](super::pulse::Pulse::tenant).
+    pub(super) tenant: u64,
     /// When it has been idle for too long.
     pub(super) due: Instant,
     pub(super) admitted: Admitted,

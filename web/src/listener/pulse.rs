@@ -12,6 +12,8 @@ use crate::limits::{LINGER_MS, Limits};
 
 /// No time to linger is running.
 const NOT_CLOSING: u64 = u64::MAX;
+/// The next request has no turn yet.
+const NO_TURN: u64 = u64::MAX;
 
 /// What a connection waits for; also the metric label when the wait was too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +65,8 @@ pub(crate) struct Pulse {
     /// stream that ends later takes nothing back.
     linger_due_ms: AtomicU64,
     in_flight: AtomicU32,
-    /// What the last request waited for its turn, in microseconds.
-    waited_us: AtomicU32,
+    /// What the next request waited for the turn it has, in microseconds, or [`NO_TURN`].
+    turn_us: AtomicU64,
     tenant: AtomicU64,
     is_h2: AtomicBool,
     /// All that was written has left for the socket.
@@ -91,7 +93,7 @@ impl Pulse {
             due_ms: AtomicU64::new(limits.first_byte_ms),
             linger_due_ms: AtomicU64::new(NOT_CLOSING),
             in_flight: AtomicU32::new(0),
-            waited_us: AtomicU32::new(0),
+            turn_us: AtomicU64::new(NO_TURN),
             tenant: AtomicU64::new(0),
             is_h2: AtomicBool::new(false),
             is_flushed: AtomicBool::new(true),
@@ -107,9 +109,10 @@ impl Pulse {
         }
     }
 
-    /// Of a connection that goes on being idle until then.
-    pub(super) fn idle_until(limits: &Limits, due: Instant) -> Self {
+    /// Of a connection that goes on being idle until then, and asked for this tenant before.
+    pub(super) fn idle_until(limits: &Limits, due: Instant, tenant: u64) -> Self {
         let pulse = Self::new(limits);
+        pulse.asked_for(tenant);
         let left = due.saturating_duration_since(pulse.base);
         pulse.enter(Phase::Idle, u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
         pulse
@@ -174,25 +177,34 @@ impl Pulse {
         }
     }
 
-    /// The next request waited so long for its turn.
-    pub(crate) fn waited(&self, waited: Duration) {
-        let waited_us = u32::try_from(waited.as_micros()).unwrap_or(u32::MAX);
-        self.waited_us.store(waited_us, Ordering::Relaxed);
+    /// Is the next request, of which nothing has been read, to have a turn first?
+    pub(super) fn awaits_turn(&self) -> bool {
+        self.is_between_requests() && self.turn_us.load(Ordering::Relaxed) == NO_TURN
+    }
+
+    /// The next request has its turn, for which it waited so long.
+    pub(crate) fn take_turn(&self, waited: Duration) {
+        let waited_us = u64::try_from(waited.as_micros()).unwrap_or(NO_TURN);
+        self.turn_us.store(waited_us.min(NO_TURN - 1), Ordering::Relaxed);
+        if self.phase() == Phase::Queued {
+            self.enter(Phase::Idle, self.idle_ms);
+        }
+    }
+
+    /// A request that was read uses the turn; how long it waited for it, or none when it was read without.
+    pub(super) fn use_turn(&self) -> Option<Duration> {
+        let waited_us = self.turn_us.swap(NO_TURN, Ordering::Relaxed);
+        (waited_us != NO_TURN).then(|| Duration::from_micros(waited_us))
     }
 
     /// For whom the client asks, as [`Tenant::code`](crate::admission::Tenant); 0 before its first request.
-    pub(super) fn tenant(&self) -> u64 {
+    pub(crate) fn tenant(&self) -> u64 {
         self.tenant.load(Ordering::Relaxed)
     }
 
-    /// Who asked with the request that was read last.
+    /// It asked for this one, and was answered.
     pub(crate) fn asked_for(&self, tenant: u64) {
         self.tenant.store(tenant, Ordering::Relaxed);
-    }
-
-    /// How long the request that has been read last waited for its turn.
-    pub(crate) fn last_waited(&self) -> Duration {
-        Duration::from_micros(u64::from(self.waited_us.load(Ordering::Relaxed)))
     }
 
     /// A request has been read up to the end of its head.

@@ -57,7 +57,9 @@ pub(super) fn resume(parked: Parked) {
     let door = Arc::clone(&parked.admitted.door);
     let lane = door.lane(parked.is_for_checks);
     let threads = door.lanes.of(parked.is_for_checks).clone();
-    let stay = parked.admitted.in_service(Pulse::idle_until(&door.limits, parked.due));
+    let stay = parked
+        .admitted
+        .in_service(Pulse::idle_until(&door.limits, parked.due, parked.tenant));
     let origin = door.origin(parked.client, parked.is_peer_trusted, None, lane, &stay.pulse);
     let (stream, begun) = (parked.stream, parked.begun);
     threads.spawn(async move {
@@ -145,6 +147,7 @@ impl Stay {
             is_peer_trusted: origin.is_peer_trusted,
             is_for_checks: origin.lane.is_for_checks() != moves,
             begun,
+            tenant: self.pulse.tenant(),
             due: self.pulse.due(),
             admitted: self.admitted,
         };

@@ -92,9 +92,9 @@ pub(super) trait OverSocket {
     /// Its socket, unless it was lost.
     fn socket(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Whether something came that was not read, as far as the runtime knows; the task is woken when it does. Bytes that
-    /// were read in advance, or decrypted, are not looked for.
-    fn poll_arrived(&self, cx: &mut Context<'_>) -> Poll<()>;
+    /// Whether something came that was not read, as far as the runtime knows; the task is woken when it does. False where
+    /// nothing will. Bytes that were read in advance, or decrypted, are not looked for.
+    fn poll_arrived(&self, cx: &mut Context<'_>) -> Poll<bool>;
 
     /// What arrived so far is not to be told of any more, but what comes after it is, and the other side's end. It is read
     /// as before. False where that cannot be had.
@@ -122,10 +122,10 @@ impl OverSocket for Transport {
         }
     }
 
-    fn poll_arrived(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_arrived(&self, cx: &mut Context<'_>) -> Poll<bool> {
         match &self.socket {
-            Socket::Live(stream) => stream.poll_read_ready(cx).map(|_| ()),
-            Socket::Parked(_) | Socket::Lost => Poll::Ready(()),
+            Socket::Live(stream) => stream.poll_read_ready(cx).map(|ready| ready.is_ok()),
+            Socket::Parked(_) | Socket::Lost => Poll::Ready(false),
         }
     }
 
@@ -147,7 +147,7 @@ impl OverSocket for Box<TlsStream<Transport>> {
         self.get_ref().0.socket()
     }
 
-    fn poll_arrived(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_arrived(&self, cx: &mut Context<'_>) -> Poll<bool> {
         self.get_ref().0.poll_arrived(cx)
     }
 
@@ -161,8 +161,8 @@ impl OverSocket for UnixStream {
         Some(self.as_fd())
     }
 
-    fn poll_arrived(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_read_ready(cx).map(|_| ())
+    fn poll_arrived(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.poll_read_ready(cx).map(|ready| ready.is_ok())
     }
 }
 

@@ -57,28 +57,24 @@ impl<S> Watched<S> {
 }
 
 impl<S: OverSocket> Watched<S> {
-    /// Whether the next request may be read, when one is here: false at once for one whose client has left meanwhile.
+    /// Whether the next request may be read, when one is here: false for one whose client leaves meanwhile.
     fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let Some(entry) = self.entry.as_mut().filter(|_| self.pulse.is_between_requests()) else {
+        let Some(entry) = self.entry.as_mut().filter(|_| self.pulse.awaits_turn()) else {
             return Poll::Ready(true);
         };
-        let mut has_news = self.stream.poll_arrived(cx).is_ready();
-        if !has_news && self.prefix.is_empty() && !entry.is_waiting() {
+        let is_here = !self.prefix.is_empty() || entry.is_waiting() || self.stream.poll_arrived(cx).is_ready();
+        if !is_here {
             return Poll::Ready(true);
         }
-        if let Poll::Ready(waited) = entry.poll_pass(cx, self.pulse.tenant()) {
-            self.pulse.waited(waited);
-            return Poll::Ready(true);
-        }
-        self.pulse.queued();
-        // Who leaves while it waits is let go at once.
-        while has_news {
-            if self.stream.has_ended() {
-                return Poll::Ready(false);
+        match entry.poll_pass_over(cx, self.pulse.tenant(), &mut self.stream) {
+            Poll::Ready(Some(waited)) => self.pulse.take_turn(waited),
+            Poll::Ready(None) => return Poll::Ready(false),
+            Poll::Pending => {
+                self.pulse.queued();
+                return Poll::Pending;
             }
-            has_news = self.stream.hush() && self.stream.poll_arrived(cx).is_ready();
         }
-        Poll::Pending
+        Poll::Ready(true)
     }
 }
 
@@ -130,6 +126,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(entry) = &mut self.entry {
+            entry.give_up();
+        }
         if !self.is_shut {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
             self.is_shut = true;

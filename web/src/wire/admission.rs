@@ -37,8 +37,8 @@ pub struct AdmissionView {
     pub in_flight: u64,
     /// Most requests in work; a class below its share is let in above it.
     pub in_flight_max: u64,
-    /// Connections of players whose next request or handshake has come and waits for its turn.
-    pub queued_connections: u64,
+    /// Requests and handshakes of players that have come and wait for their turn.
+    pub queued: u64,
     /// Refusals held back from connections that keep asking.
     pub held_refusals: u64,
     /// By class, most important first.

@@ -296,21 +296,47 @@ fn late_body(
 #[tokio::test]
 async fn the_wait_for_a_turn_is_part_of_the_callers_time() {
     let house = House::new(|_| {});
+    let ask = |waited: Duration| {
+        let request = Request::post("/sdk/v1/sessions/refresh")
+            .header("content-type", "application/json")
+            .header("x-deadline-ms", "60000")
+            .body(Full::new(Bytes::from_static(br#"{"refresh_token":"sr1.x"}"#)));
+        house.app.respond_after(waited, &house.origin, request.unwrap())
+    };
+    assert_eq!(code(&ask(Duration::from_secs(61)).await), "overload.deadline");
+    assert_eq!(
+        ask(Duration::from_secs(1)).await.status(),
+        401,
+        "in time it is looked at"
+    );
+}
+
+#[tokio::test]
+async fn a_connection_counts_for_the_game_it_was_answered_for() {
+    let house = House::new(|_| {});
     let pulse = Arc::new(Pulse::new(&Limits::default()));
     let mut origin = Origin::in_process(&Surface::ALL, 0, house.app.seed());
     origin.pulse = Some(Arc::clone(&pulse));
     let origin = Arc::new(origin);
-    let ask = || {
-        let request = Request::post("/sdk/v1/sessions/refresh")
+    let game_id = house.world.game_id;
+    let ask = |path: &str, body: String| {
+        let request = Request::post(path)
             .header("content-type", "application/json")
-            .header("x-deadline-ms", "2000")
-            .body(Full::new(Bytes::from_static(br#"{"refresh_token":"sr1.x"}"#)));
+            .header("seawall-game", game_id.to_string())
+            .body(Full::new(Bytes::from(body)));
         house.app.respond(&origin, request.unwrap())
     };
-    pulse.waited(Duration::from_secs(3));
-    assert_eq!(code(&ask().await), "overload.deadline");
-    pulse.waited(Duration::from_secs(1));
-    assert_eq!(ask().await.status(), 401, "in time it is looked at");
+    let refused = ask("/sdk/v1/sessions/refresh", r#"{"refresh_token":"sr1.x"}"#.into()).await;
+    assert_eq!(
+        (refused.status().as_u16(), pulse.tenant()),
+        (401, 0),
+        "anybody can name a game"
+    );
+    let package_id = house.world.package_id.to_string();
+    let client = json!({"package_id": package_id, "os": "android", "device": {"install_id": "d-1"}});
+    let body = json!({"game_id": game_id.to_string(), "credential": {"kind": "guest"}, "client": client});
+    assert_eq!(ask("/sdk/v1/accounts", body.to_string()).await.status(), 201);
+    assert_eq!(pulse.tenant(), Tenant::Game(game_id.0).code());
 }
 
 #[tokio::test]
@@ -495,7 +521,7 @@ async fn counts_are_exported() {
         "seawall_admission_in_time_total{class=\"verify\"} 1",
         "seawall_admission_fraction{class=\"verify\"} 1",
         "seawall_admission_held_refusals 0",
-        "seawall_admission_queued_connections 0",
+        "seawall_admission_queued 0",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }

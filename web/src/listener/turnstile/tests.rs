@@ -116,6 +116,36 @@ fn of_those_who_wait_for_long_the_first_has_every_fifth_turn() {
 }
 
 #[test]
+fn no_number_of_games_keeps_the_first_of_any_from_its_turn() {
+    let turnstile = turnstile(10);
+    used_up(&turnstile);
+    let mut games: Vec<Vec<Client>> = (1..=5).map(|game| waiting(&turnstile, 10, game)).collect();
+    let long_after = Instant::now() + OLD + Duration::from_millis(1);
+    let mut state = turnstile.state.lock();
+    for _ in 0..10 {
+        assert!(state.next(long_after).is_some());
+    }
+    drop(state);
+    for clients in &mut games {
+        assert_eq!(who_passes(clients), [0, 9], "its first and its last");
+    }
+}
+
+#[test]
+fn who_begins_more_work_leaves_more_turns_to_the_others() {
+    let turnstile = turnstile(16);
+    used_up(&turnstile);
+    let mut players = waiting(&turnstile, 100, 1);
+    let mut heavy: Vec<Client> = (0..100).map(|_| Client::of(&turnstile, HANDSHAKES)).collect();
+    for client in &mut heavy {
+        client.entry = Entry::new(&turnstile, 4);
+        assert!(!client.passes());
+    }
+    assert!(turnstile.begin_round());
+    assert_eq!((who_passes(&mut heavy).len(), who_passes(&mut players).len()), (2, 8));
+}
+
+#[test]
 fn who_gives_up_leaves_no_trace_and_takes_no_turn() {
     let turnstile = turnstile(1);
     used_up(&turnstile);
@@ -125,7 +155,7 @@ fn who_gives_up_leaves_no_trace_and_takes_no_turn() {
     assert_eq!(turnstile.waiting(), 1);
     assert!(!turnstile.begin_round());
     assert_eq!(who_passes(&mut patient), [0]);
-    assert!(turnstile.state.lock().waiting.is_empty());
+    assert!(turnstile.state.lock().queues.is_empty());
 }
 
 #[test]

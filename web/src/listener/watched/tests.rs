@@ -112,12 +112,17 @@ async fn who_leaves_while_it_waits_is_let_go() {
 }
 
 #[tokio::test]
-async fn the_wait_for_a_turn_is_known_and_keeps_the_connection_from_resting() {
+async fn the_wait_for_a_turn_is_known_once_and_keeps_the_connection_from_resting() {
     let mut rig = Rig::new().await;
     rig.ask(b"GET /livez HTTP/1.1\r\n\r\n").await;
     assert!(!rig.pulse.may_move() && !rig.pulse.may_be_closed());
-    assert!(rig.pulse.last_waited().is_zero());
+    assert_eq!(rig.pulse.use_turn(), None);
     rig.turnstile.begin_round();
     assert_eq!(rig.read(64).await.len(), 23);
-    assert!(!rig.pulse.last_waited().is_zero());
+    assert!(rig.pulse.use_turn().is_some_and(|waited| !waited.is_zero()));
+    assert_eq!(
+        rig.pulse.use_turn(),
+        None,
+        "what else has been read is to take a turn of its own"
+    );
 }
