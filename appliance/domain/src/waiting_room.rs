@@ -233,11 +233,13 @@ fn said(game: Option<GameId>) -> GameId {
     game.unwrap_or(GameId(0))
 }
 
-/// When to ask again: when the turn is about to come; where that is long, not all who came together at once.
+/// When to ask again: after half of what it will take at the present rate, for that rises when the rush is over; where it is long, not
+/// all who came together at once.
 fn poll_after_ms(estimate_ms: u64, subject: [u8; 16]) -> u64 {
     let (least_ms, most_ms) = (*POLL_AFTER_MS.start(), *POLL_AFTER_MS.end());
-    if estimate_ms <= most_ms {
-        return estimate_ms.max(least_ms);
+    let half_ms = estimate_ms / 2;
+    if half_ms <= most_ms {
+        return half_ms.max(least_ms);
     }
     let place = subject.first_chunk::<2>().copied().map_or(0, u16::from_be_bytes);
     most_ms - u64::from(place) % POLL_SPREAD_MS

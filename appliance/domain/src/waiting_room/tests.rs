@@ -91,7 +91,7 @@ fn an_empty_room_lets_in_at_once_and_a_full_one_in_order() {
     let places: Vec<u64> = tickets.iter().map(|ticket| ticket.place).collect();
     assert_eq!(places, [0, 1, 2, 3, 4]);
     assert_eq!(tickets[4].estimate_ms, 5_000);
-    assert_eq!(tickets[0].poll_after_ms, 1_000);
+    assert_eq!((tickets[0].poll_after_ms, tickets[4].poll_after_ms), (1_000, 2_500));
     for second in 1..=5u64 {
         for (n, ticket) in (1..=5).zip(&tickets) {
             let turn = room.turn(Some(&ticket.ticket), NOW_AT + second * 1_000, GAME, who(n));
