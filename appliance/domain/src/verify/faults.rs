@@ -6,7 +6,8 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -228,16 +229,33 @@ const FAULTS: &[Fault] = &[
 
 /// Overwrites every table file where it lies. What is in the block cache can still be read.
 fn ruin_table_files(dir: &Path) {
+    let mut ruined = BTreeSet::new();
+    // The engine may be replacing some just now.
+    while ruin_others(dir, &mut ruined) > 0 {}
+}
+
+/// Ruins the table files that are not among `ruined`; how many. One that the engine removes meanwhile is none.
+fn ruin_others(dir: &Path, ruined: &mut BTreeSet<PathBuf>) -> usize {
+    let mut count = 0;
     for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
         let path = entry.path();
         if path.is_dir() {
-            ruin_table_files(&path);
-        } else if path.extension().is_some_and(|extension| extension == "sst") {
-            let bytes = vec![0; usize::try_from(entry.metadata().unwrap().len()).unwrap()];
-            let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-            std::io::Write::write_all(&mut file, &bytes).unwrap();
+            count += ruin_others(&path, ruined);
+            continue;
         }
+        let is_table = path.extension().is_some_and(|extension| extension == "sst");
+        if !is_table || !ruined.insert(path.clone()) {
+            continue;
+        }
+        let Ok(file) = std::fs::OpenOptions::new().write(true).open(&path) else {
+            assert!(!path.exists(), "a table file can be written");
+            continue;
+        };
+        let bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+        std::io::Write::write_all(&mut &file, &bytes).unwrap();
+        count += 1;
     }
+    count
 }
 
 fn unreadable_while_serving(stage: Stage) -> Struck {
