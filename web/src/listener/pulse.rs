@@ -183,7 +183,7 @@ impl Pulse {
     }
 
     /// The next request has its turn, for which it waited so long.
-    pub(crate) fn take_turn(&self, waited: Duration) {
+    pub(super) fn take_turn(&self, waited: Duration) {
         let waited_us = u64::try_from(waited.as_micros()).unwrap_or(NO_TURN);
         self.turn_us.store(waited_us.min(NO_TURN - 1), Ordering::Relaxed);
         if self.phase() == Phase::Queued {

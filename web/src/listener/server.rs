@@ -32,7 +32,7 @@ use super::turnstile::Turnstile;
 use crate::app::App;
 use crate::limits::BACKLOG;
 
-/// Requests of players that begin in a round of one of their threads: two or three milliseconds of it.
+/// Requests of players that begin in a round for each of their threads: some milliseconds of its time.
 const TURNS_PER_ROUND: usize = 128;
 
 /// Where a listener really listens.
