@@ -21,6 +21,7 @@ use crate::hash_pool::{HashPoolOptions, HashThreads};
 use crate::heartbeat::Heartbeat;
 use crate::memory::MemoryPlan;
 use crate::metrics::{self, Sources};
+use crate::precedence::Precedence;
 use crate::recovery;
 use crate::settings::config::HostConfig;
 use crate::startup::{Phase, Progress};
@@ -112,7 +113,13 @@ impl Parts {
 
     /// The application in front of the parts.
     #[must_use]
-    pub fn app(&self, config: &HostConfig, host: Arc<dyn Host>, heartbeat: &Heartbeat) -> App {
+    pub fn app(
+        &self,
+        config: &HostConfig,
+        host: Arc<dyn Host>,
+        heartbeat: &Heartbeat,
+        precedence: &Arc<Precedence>,
+    ) -> App {
         let mut registry = Registry::default();
         let http = HttpMetrics::register(&mut registry);
         let sources = Sources {
@@ -122,6 +129,7 @@ impl Parts {
             auth_log: Arc::clone(&self.auth_log),
             disk: Arc::clone(&self.disk),
             backups: Arc::clone(&self.backups),
+            precedence: Arc::clone(precedence),
         };
         metrics::register(&mut registry, sources, heartbeat);
         App::new(AppOptions {

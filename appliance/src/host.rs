@@ -22,6 +22,7 @@ use crate::hash_pool::HashThreads;
 use crate::heartbeat::Heartbeat;
 use crate::memory::MemoryPlan;
 use crate::metrics::ProcessFigures;
+use crate::precedence::Precedence;
 use crate::pressure::Pressure;
 use crate::rehearse;
 use crate::startup::{Phase, Progress};
@@ -50,6 +51,8 @@ pub struct Serving {
     pub tasks: Tasks,
     /// Name and address of every listener.
     pub listeners: Vec<(String, String)>,
+    /// Who goes first on the processors.
+    pub precedence: Arc<Precedence>,
 }
 
 /// The process around the HTTP layer.
@@ -157,6 +160,7 @@ impl ProcessHost {
             "memory": { "planned_bytes": self.memory.total_bytes(), "resident_bytes": process.resident_bytes },
             "disk": self.disk.status(),
             "backup": self.backups.show(),
+            "precedence": serving.map(|s| s.precedence.show()),
             "tasks": serving.map(|s| s.tasks.status()),
             "starts": self.starts(),
         })

@@ -18,6 +18,7 @@ pub mod host;
 pub mod listeners;
 pub mod memory;
 pub mod metrics;
+pub mod precedence;
 pub mod pressure;
 pub mod recent;
 pub mod recovery;

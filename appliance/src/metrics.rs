@@ -18,6 +18,7 @@ use crate::backup::service::Backups;
 use crate::disk_watch::DiskWatch;
 use crate::hash_pool::HashThreads;
 use crate::heartbeat::Heartbeat;
+use crate::precedence::Precedence;
 use crate::telemetry;
 
 mod door;
@@ -41,6 +42,8 @@ pub struct Sources {
     pub disk: Arc<DiskWatch>,
     /// Backups.
     pub backups: Arc<Backups>,
+    /// Who goes first on the processors.
+    pub precedence: Arc<Precedence>,
 }
 
 impl fmt::Debug for Sources {
@@ -68,6 +71,7 @@ impl Collector for Sources {
         self.auth_log_figures(&mut out)?;
         self.disk_figures(&mut out)?;
         self.backups.figures(&mut out)?;
+        precedence_figures(&self.precedence, &mut out)?;
         process_figures(&mut out)
     }
 }
@@ -371,6 +375,25 @@ fn memory_and_journal_figures(stats: Stats, out: &mut Figures<'_, '_>) -> fmt::R
         )?;
     }
     Ok(())
+}
+
+fn precedence_figures(precedence: &Precedence, out: &mut Figures<'_, '_>) -> fmt::Result {
+    let standing = precedence.standing();
+    out.gauge(
+        "seawall_checks_first",
+        "1 while threads of token checks go before all others",
+        u64::from(standing.first),
+    )?;
+    out.counter(
+        "seawall_checks_first_spent_windows",
+        "Windows of 100 ms in which token checks spent their budget of processor time and shared from then on",
+        standing.spent_windows,
+    )?;
+    out.gauge(
+        "seawall_checks_share_in_storm",
+        "1 while threads of token checks share because players' threads wait for a processor",
+        u64::from(standing.storm),
+    )
 }
 
 fn process_figures(out: &mut Figures<'_, '_>) -> fmt::Result {

@@ -1,11 +1,13 @@
 //! The network threads: two runtimes, so that however much players ask at once, token checks have threads of their own.
 //! Which connection goes where is the HTTP layer's business. See decisions/0816-two-sets-of-threads.md.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::failure::Failure;
+use crate::precedence::Precedence;
 use crate::settings::config::HostConfig;
 
 /// How much the threads of players give way to those of token checks, as of `nice`: a third of their weight.
@@ -20,6 +22,8 @@ pub struct Runtimes {
     pub checks: Runtime,
     /// Players.
     pub players: Runtime,
+    /// Which of their threads go first.
+    pub precedence: Arc<Precedence>,
 }
 
 impl Runtimes {
@@ -28,21 +32,43 @@ impl Runtimes {
     /// # Errors
     /// When the system gives no threads.
     pub fn start(config: &HostConfig) -> Result<Self, Failure> {
-        // Giving way is a wish, not a need: where it is refused, both run at normal priority.
-        let give_way = || {
-            let _ = rustix::process::nice(PLAYERS_NICE);
-        };
+        let precedence = Precedence::new(config.checks_first_percent);
+        let checks = built(hooked(network(config).thread_name("checks"), &precedence))?;
+        let (idle, leaving) = (Arc::clone(&precedence), Arc::clone(&precedence));
+        let mut players = network(config);
+        players
+            .thread_name("players")
+            .on_thread_start(give_way)
+            .on_thread_park(move || idle.players_idle())
+            .on_thread_stop(move || leaving.leave());
+        let players = built(&mut players)?;
+        precedence.watch();
         Ok(Self {
-            checks: built(network(config).thread_name("checks"))?,
-            players: built(network(config).thread_name("players").on_thread_start(give_way))?,
+            checks,
+            players,
+            precedence,
         })
     }
 
     /// Ends both, players first.
     pub fn end(self) {
+        self.precedence.stop();
         self.players.shutdown_timeout(END_MAX);
         self.checks.shutdown_timeout(END_MAX);
     }
+}
+
+/// Giving way is a wish, not a need: where it is refused, both run at normal priority.
+fn give_way() {
+    let _ = rustix::process::nice(PLAYERS_NICE);
+}
+
+/// Makes threads of checks tell when they have nothing to do.
+pub fn hooked<'builder>(builder: &'builder mut Builder, precedence: &Arc<Precedence>) -> &'builder mut Builder {
+    let (idle, leaving) = (Arc::clone(precedence), Arc::clone(precedence));
+    builder
+        .on_thread_park(move || idle.checks_idle())
+        .on_thread_stop(move || leaving.leave())
 }
 
 fn network(config: &HostConfig) -> Builder {

@@ -22,6 +22,7 @@ use crate::data_dir::DataDir;
 use crate::entropy::OsEntropy;
 use crate::heartbeat::Heartbeat;
 use crate::host::{ProcessHost, Serving};
+use crate::precedence::Precedence;
 use crate::pressure::LOOK_EVERY;
 use crate::runtimes::Runtimes;
 use crate::service_manager::InheritedSockets;
@@ -91,11 +92,12 @@ pub fn run(
     let inherited = InheritedSockets::take();
     let runtimes = Runtimes::start(&plan.config)?;
     let players = runtimes.players.handle().clone();
+    let precedence = Arc::clone(&runtimes.precedence);
     let code = runtimes.checks.block_on(async {
         let mut signals =
             Signals::listen().map_err(|error| Failure::Failed(format!("signals cannot be received: {error}")))?;
         let mut running = tokio::select! {
-            started = Running::start(plan, inherited, &players) => started?,
+            started = Running::start(plan, inherited, &players, &precedence) => started?,
             // Opening can take long; whatever it is at, leaving is as safe as a crash.
             () = signals.stop() => return Ok(DONE),
         };
@@ -137,7 +139,12 @@ pub struct Running {
 }
 
 impl Running {
-    async fn start(plan: Plan, inherited: InheritedSockets, players: &Handle) -> Result<Self, Failure> {
+    async fn start(
+        plan: Plan,
+        inherited: InheritedSockets,
+        players: &Handle,
+        precedence: &Arc<Precedence>,
+    ) -> Result<Self, Failure> {
         let Plan {
             settings,
             config,
@@ -155,10 +162,12 @@ impl Running {
         let heartbeat = Heartbeat::start();
         let host = ProcessHost::new(&parts, heartbeat.clone(), progress, document::show(&settings));
         let host = Arc::new(host);
-        let app: App = parts.app(&config, Arc::clone(&host) as _, &heartbeat);
+        let app: App = parts.app(&config, Arc::clone(&host) as _, &heartbeat, precedence);
         let server = Server::start(bound, app.clone(), players)
             .map_err(|error| Failure::Failed(format!("the listeners cannot be started: {error}")))?;
         app.start_admission(players);
+        let followed = app.clone();
+        precedence.follow(move || followed.players_work());
         drop(starting);
         note_start(&parts, now_at);
         let mut list = task_list(&parts, &config, &certificates, &heartbeat);
@@ -171,6 +180,7 @@ impl Running {
         host.serves(Serving {
             tasks,
             listeners: listening.collect(),
+            precedence: Arc::clone(precedence),
         });
         announce(&host);
         Ok(Self {

@@ -25,7 +25,7 @@ use tower::Service;
 use tracing::Instrument;
 
 use crate::admission::alarm::Alarm;
-use crate::admission::{Admission, AdmissionOptions, Class};
+use crate::admission::{Admission, AdmissionOptions, Class, PlayersWork};
 use crate::host::Host;
 use crate::limits::{HEADER_MAX_BYTES, HEADER_MAX_COUNT, Limits, URI_MAX_BYTES};
 use crate::listener::drain::DrainSignal;
@@ -155,6 +155,12 @@ impl App {
             .admission
             .start(Arc::clone(&self.inner.host), Arc::clone(&self.inner.clock), players);
         self.inner.alarm.start(&self.inner.admission, &self.inner.platform);
+    }
+
+    /// What was done for players so far.
+    #[must_use]
+    pub fn players_work(&self) -> PlayersWork {
+        self.inner.admission.players_work()
     }
 
     /// Ends it, when nobody calls any more: whoever drains is still asked as much as before.

@@ -32,7 +32,7 @@ pub mod testing;
 pub mod trace;
 pub mod wire;
 
-pub use admission::{AdmissionOptions, ClassOptions, Mode as AdmissionMode, WaitingRoomMode};
+pub use admission::{AdmissionOptions, ClassOptions, Mode as AdmissionMode, PlayersWork, WaitingRoomMode};
 pub use app::{App, AppOptions};
 pub use host::{Beats, Check, Health, Host, HostAnswer, Pressure, Startup, Version};
 pub use limits::{Limits, OwnLimits};

@@ -12,6 +12,7 @@ use crate::compose::Parts;
 use crate::data_dir::DataDir;
 use crate::heartbeat::Heartbeat;
 use crate::host::ProcessHost;
+use crate::precedence::Precedence;
 use crate::settings::config::HostConfig;
 use crate::startup::Progress;
 
@@ -40,7 +41,7 @@ impl OfflineClient {
             progress,
             serde_json::Value::Null,
         ));
-        let app = parts.app(config, host, &heartbeat);
+        let app = parts.app(config, host, &heartbeat, &Precedence::new(0));
         Ok(Self {
             parts,
             app,

@@ -160,6 +160,16 @@ pub const WORKER_THREADS: Setting = host(
     "Threads of the network runtime; 0 means one per core.",
     "网络运行时线程数；0 表示每核一个。",
 );
+/// Precedence of token checks.
+pub const CHECKS_FIRST_PERCENT: Setting = host(
+    "runtime.checks_first_percent",
+    whole(0, 95, "percent"),
+    "75",
+    Reload::Restart,
+    "Of each 100 ms of all processors, the part for which the threads of token checks go before all others, by real-time priority where the system permits \
+     it (RLIMIT_RTPRIO of 2, or CAP_SYS_NICE); past it they share with the others. 0 lets them always share.",
+    "在所有处理器的每 100 毫秒中，令牌校验线程以实时优先级先于其他线程运行的份额（需系统允许：RLIMIT_RTPRIO 为 2 或 CAP_SYS_NICE）；超出后与其他线程共享。0 表示始终共享。",
+);
 /// Memory.
 pub const MEMORY_MIB: Setting = host(
     "memory.budget_mib",
@@ -236,6 +246,7 @@ pub const SETTINGS: &[Setting] = &[
     LOG_LEVEL,
     OTEL_STDOUT,
     WORKER_THREADS,
+    CHECKS_FIRST_PERCENT,
     hash::THREADS,
     hash::DEADLINE_MS,
     hash::PERMITTED_WAIT_MS,

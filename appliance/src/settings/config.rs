@@ -94,6 +94,8 @@ pub struct HostConfig {
     pub otel_stdout: bool,
     /// Runtime threads.
     pub worker_threads: usize,
+    /// Percent of the processors' time that token checks may have before all others.
+    pub checks_first_percent: u32,
     /// Hash threads.
     pub hash_threads: usize,
     /// Longest wait for a hash thread.
@@ -153,6 +155,7 @@ impl HostConfig {
             log_level: log_level(settings, &mut problems),
             otel_stdout: settings.switch(&keys::OTEL_STDOUT),
             worker_threads: or(size(&keys::WORKER_THREADS), cores),
+            checks_first_percent: u32::try_from(settings.whole(&keys::CHECKS_FIRST_PERCENT)).unwrap_or(u32::MAX),
             hash_threads: or(size(&hash::THREADS), (cores / 2).max(1)),
             hash_deadline: Duration::from_millis(settings.whole(&hash::DEADLINE_MS)),
             abuse: abuse::options(settings),

@@ -48,6 +48,15 @@ pub(crate) use core::{Knock, Metered, Permit};
 use rank::Subject;
 use task::Running;
 
+/// What was done for players since the process began, in units of admission; both numbers only grow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PlayersWork {
+    /// Of class `bulk`.
+    pub bulk_units: u64,
+    /// Of all classes but that of token checks.
+    pub all_units: u64,
+}
+
 /// Admission of one application.
 #[derive(Debug)]
 pub struct Admission {
@@ -69,6 +78,16 @@ impl Admission {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.core.in_flight()
+    }
+
+    /// What was done for players so far, in units.
+    #[must_use]
+    pub fn players_work(&self) -> PlayersWork {
+        let of_players = [Class::Refresh, Class::Login, Class::Register, Class::Bulk];
+        PlayersWork {
+            bulk_units: self.core.completed_units(Class::Bulk),
+            all_units: of_players.map(|class| self.core.completed_units(class)).iter().sum(),
+        }
     }
 
     /// Brings the gauges up to date that are read only when somebody looks.

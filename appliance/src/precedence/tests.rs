@@ -1,0 +1,126 @@
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::*;
+use crate::runtimes::hooked;
+
+/// A runtime whose threads are of checks, as the server's are.
+fn runtime(precedence: &Arc<Precedence>, threads: usize) -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(threads).enable_all();
+    hooked(&mut builder, precedence).build().expect("a runtime")
+}
+
+/// What the kernel schedules the calling thread by: `SCHED_OTHER` 0, `SCHED_RR` 2.
+fn own_policy() -> i32 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("stat");
+    let after_name = stat.rsplit_once(')').expect("a name").1;
+    after_name
+        .split_ascii_whitespace()
+        .nth(38)
+        .expect("policy")
+        .parse()
+        .expect("a number")
+}
+
+/// Waits until `found` says so; false when it never does.
+fn within(limit: Duration, mut found: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    while !found() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+    true
+}
+
+/// A precedence that is watched; `None`, said aloud, where the system does not permit it.
+fn watched(percent: u32) -> Option<Arc<Precedence>> {
+    let precedence = Precedence::new(percent);
+    precedence.watch();
+    let decided = || precedence.standing().first || precedence.refused.lock().is_some();
+    assert!(within(Duration::from_secs(10), decided));
+    let refused = precedence.refused.lock().clone();
+    if let Some(reason) = refused {
+        println!("not shown without the privilege: {reason}");
+        return None;
+    }
+    Some(precedence)
+}
+
+#[test]
+fn threads_of_checks_go_first_and_none_that_they_start() {
+    let Some(precedence) = watched(95) else {
+        return;
+    };
+    let runtime = runtime(&precedence, 2);
+    let goes_first = || runtime.block_on(async { tokio::spawn(async { own_policy() }).await.expect("a task") }) == 2;
+    assert!(within(Duration::from_secs(10), goes_first), "{:?}", precedence.show());
+    let of_blocking = runtime.block_on(async {
+        let blocking = tokio::spawn(async { tokio::task::spawn_blocking(own_policy).await });
+        blocking.await.expect("a task").expect("a blocking call")
+    });
+    let started = || std::thread::spawn(own_policy).join().expect("a thread");
+    let of_started = runtime.block_on(async move { tokio::spawn(async move { started() }).await.expect("a task") });
+    assert_eq!((of_blocking, of_started), (0, 0));
+
+    precedence.stop();
+    assert!(!precedence.standing().first);
+    let after = runtime.block_on(async { tokio::spawn(async { own_policy() }).await.expect("a task") });
+    assert_eq!(after, 0, "after the end all share");
+}
+
+#[test]
+fn checks_that_spend_their_budget_share_until_the_window_is_over() {
+    let Some(precedence) = watched(1) else {
+        return;
+    };
+    let runtime = runtime(&precedence, 1);
+    let goes_first = || runtime.block_on(async { tokio::spawn(async { own_policy() }).await.expect("a task") }) == 2;
+    assert!(within(Duration::from_secs(10), goes_first));
+    // Works without a pause until the kernel says it shares, then until it goes first again.
+    let seen = runtime.block_on(async {
+        let work = tokio::spawn(async {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            let mut shared = false;
+            while Instant::now() < deadline {
+                match (shared, own_policy()) {
+                    (false, 0) => shared = true,
+                    (true, 2) => return true,
+                    _ => {}
+                }
+            }
+            false
+        });
+        work.await.expect("a task")
+    });
+    assert!(seen, "{:?}", precedence.show());
+    assert!(precedence.standing().spent_windows > 0);
+    precedence.stop();
+}
+
+#[test]
+fn without_a_budget_nothing_goes_first() {
+    let precedence = Precedence::new(0);
+    precedence.watch();
+    assert!(precedence.watch.lock().is_none());
+    let runtime = runtime(&precedence, 1);
+    let policy = runtime.block_on(async { tokio::spawn(async { own_policy() }).await.expect("a task") });
+    assert_eq!((policy, precedence.standing().first), (0, false));
+}
+
+#[test]
+fn threads_that_end_leave_their_crew() {
+    let precedence = Precedence::new(0);
+    let runtime = runtime(&precedence, 3);
+    let all_joined = || precedence.checks.sums().threads == 3;
+    assert!(
+        within(Duration::from_secs(10), all_joined),
+        "{}",
+        precedence.checks.sums().threads
+    );
+    drop(runtime);
+    assert_eq!(precedence.checks.sums().threads, 0);
+}
