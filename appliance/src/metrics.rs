@@ -22,6 +22,7 @@ use crate::precedence::Precedence;
 use crate::telemetry;
 
 mod door;
+mod precedence;
 
 /// Buckets of a histogram of the store that are shown, one per power of two; the same ones always, so that series stay
 /// comparable. What lies beyond (8 MiB, 8 s) counts as infinite.
@@ -71,7 +72,7 @@ impl Collector for Sources {
         self.auth_log_figures(&mut out)?;
         self.disk_figures(&mut out)?;
         self.backups.figures(&mut out)?;
-        precedence_figures(&self.precedence, &mut out)?;
+        precedence::figures(&self.precedence, &mut out)?;
         process_figures(&mut out)
     }
 }
@@ -375,25 +376,6 @@ fn memory_and_journal_figures(stats: Stats, out: &mut Figures<'_, '_>) -> fmt::R
         )?;
     }
     Ok(())
-}
-
-fn precedence_figures(precedence: &Precedence, out: &mut Figures<'_, '_>) -> fmt::Result {
-    let standing = precedence.standing();
-    out.gauge(
-        "seawall_checks_first",
-        "1 while threads of token checks go before all others",
-        u64::from(standing.first),
-    )?;
-    out.counter(
-        "seawall_checks_first_spent_windows",
-        "Windows of 100 ms in which token checks spent their budget of processor time and shared from then on",
-        standing.spent_windows,
-    )?;
-    out.gauge(
-        "seawall_checks_share_in_storm",
-        "1 while threads of token checks share because players' threads wait for a processor",
-        u64::from(standing.storm),
-    )
 }
 
 fn process_figures(out: &mut Figures<'_, '_>) -> fmt::Result {

@@ -36,7 +36,7 @@ fn within(limit: Duration, mut found: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// A precedence that is watched; `None`, said aloud, where the system does not permit it.
+/// A precedence that is watched; `None`, said aloud, where the system does not permit it: then nothing goes first.
 fn watched(percent: u32) -> Option<Arc<Precedence>> {
     let precedence = Precedence::new(percent);
     precedence.watch();
@@ -44,7 +44,8 @@ fn watched(percent: u32) -> Option<Arc<Precedence>> {
     assert!(within(Duration::from_secs(10), decided));
     let refused = precedence.refused.lock().clone();
     if let Some(reason) = refused {
-        println!("not shown without the privilege: {reason}");
+        println!("NOT SHOWN without the privilege: {reason}");
+        assert!(!precedence.standing().first);
         return None;
     }
     Some(precedence)
@@ -80,7 +81,7 @@ fn checks_that_spend_their_budget_share_until_the_window_is_over() {
     let runtime = runtime(&precedence, 1);
     let goes_first = || runtime.block_on(async { tokio::spawn(async { own_policy() }).await.expect("a task") }) == 2;
     assert!(within(Duration::from_secs(10), goes_first));
-    // Works without a pause until the kernel says it shares, then until it goes first again.
+    // Works on until the kernel says it shares, then until it goes first again.
     let seen = runtime.block_on(async {
         let work = tokio::spawn(async {
             let deadline = Instant::now() + Duration::from_secs(20);

@@ -37,8 +37,8 @@ pub const SCENARIO: Scenario = Scenario {
             2,000 connections. All of it shares the server's one CPU.",
     ideas: &[(
         "p99",
-        "On one CPU a check that comes while another thread runs waits for the rest of its slice (1.4 ms here), however important it is. Next: a \
-         shorter slice for the threads of checks (`sched_setattr`, Linux 6.12), or a CPU of their own.",
+        "Checks go first (decisions/0820-checks-go-first.md); what is left is what the kernel does not interrupt, caches that others filled, and 2,000 \
+         connections that arrive in one moment. Next: a CPU of their own for the threads of checks where there are more than two.",
     )],
     run,
 };

@@ -23,8 +23,7 @@ pub const SCENARIO: Scenario = Scenario {
     ideas: &[(
         "p99",
         "What the peers show too is the machine's: a processor taken away for a slice makes some hundred calls late at once. What is beyond \
-             it: the store's, the heartbeat's and the journal's threads run on the same CPU; next: a shorter slice for the threads of \
-             checks (`sched_setattr`), and the store's threads on another CPU.",
+             it: with calls at one distance a check takes the processor for each and finds cold caches; next: the store's threads on another CPU.",
     )],
     run,
 };
