@@ -237,24 +237,26 @@ impl<'a> Crowd<'a> {
 
     /// What the client does next, and after how long.
     fn follow(&mut self, slot: usize, step: Step, now: Instant) -> Duration {
+        let is_visit = self.visiting.is_some();
         let client = &mut self.clients[slot];
         let before = client.call;
+        let plays = client.is_in && client.is_valid && !is_visit && before == Call::Refresh;
         let wait = match step {
             Step::Done => return self.done(slot, now),
-            Step::Next { call, wait_ms } => {
-                client.call = call;
-                Duration::from_millis(wait_ms)
-            }
-            // It plays on with the token it has, and the refresh comes later.
+            // It plays on with the token it has, and the refresh comes later; who still comes in waits for it.
             Step::Later {
                 call: Call::Refresh,
                 wait_ms,
-            } if client.has_token() => {
+            }
+            | Step::Next {
+                call: Call::Refresh,
+                wait_ms,
+            } if client.has_token() && (plays || matches!(step, Step::Later { .. })) => {
                 client.owes_refresh_at = Some(now + Duration::from_millis(wait_ms));
                 client.call = Call::Verify;
                 Duration::ZERO
             }
-            Step::Later { call, wait_ms } => {
+            Step::Next { call, wait_ms } | Step::Later { call, wait_ms } => {
                 client.call = call;
                 Duration::from_millis(wait_ms)
             }
@@ -308,9 +310,10 @@ impl<'a> Crowd<'a> {
             self.leave(slot);
             return Duration::ZERO;
         }
-        let owes = client.owes_refresh_at.is_some_and(|at| at <= now);
         let turn = habits.refresh_every > 0 && kind * f64::from(habits.refresh_every) < 1.0;
-        if (owes || turn) && client.has_token() {
+        // One that was put off is not asked for before its time.
+        let refreshes = client.owes_refresh_at.map_or(turn, |at| at <= now);
+        if refreshes && client.has_token() {
             client.call = Call::Refresh;
         }
         habits.beat.mul_f64(0.5 + chance)

@@ -14,7 +14,7 @@ use super::members::with_passwords;
 use super::*;
 use crate::calls::fresh_guests;
 use crate::proof::tests::{FRESH_S, STALE_S, challenge_body, number_of};
-use crate::service::{ACCOUNTS, Service, VERIFY};
+use crate::service::{ACCOUNTS, REFRESH, Service, VERIFY};
 use crate::{NoMeter, Plan, Target, run};
 
 /// A call as the service sees it.
@@ -37,6 +37,8 @@ enum Reaction {
     LetIn,
     /// Asks for this number, until this second.
     Challenge(u64, u64),
+    /// Says that it is too busy for so many seconds.
+    Busy(u64),
     /// Closes the connection.
     Leave,
 }
@@ -80,6 +82,10 @@ impl Doors {
                                     201,
                                     &challenge_body(&number.to_string(), solved_by, expires_s),
                                 );
+                            }
+                            Reaction::Busy(seconds) => {
+                                let body = "{\"code\":\"platform.overloaded\"}";
+                                answer_with(&mut stream, 503, &format!("retry-after: {seconds}\r\n"), body);
                             }
                             Reaction::Leave => return,
                         }
@@ -129,8 +135,12 @@ fn read(lines: &mut BufReader<TcpStream>) -> Option<Asked> {
 }
 
 fn answer(stream: &mut TcpStream, status: u16, body: &str) {
+    answer_with(stream, status, "", body);
+}
+
+fn answer_with(stream: &mut TcpStream, status: u16, headers: &str, body: &str) {
     let length = body.len();
-    let text = format!("HTTP/1.1 {status} x\r\nx-request-id: 1\r\ncontent-length: {length}\r\n\r\n{body}");
+    let text = format!("HTTP/1.1 {status} x\r\nx-request-id: 1\r\n{headers}content-length: {length}\r\n\r\n{body}");
     let _ = stream.write_all(text.as_bytes());
 }
 
@@ -173,6 +183,40 @@ fn come(doors: &Doors, count: usize, conduct: Conduct, span: Duration) -> Counts
 }
 
 const LONG: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_player_whose_refresh_is_refused_plays_on_and_refreshes_later() {
+    // A registration, then refreshes: the first is refused for two seconds, the next ones work.
+    let doors = Doors::open(|number, _| {
+        if number == 1 {
+            Reaction::Busy(2)
+        } else {
+            Reaction::LetIn
+        }
+    });
+    let habits = Habits {
+        checks: 1,
+        reconnects: false,
+        beat: Duration::from_millis(20),
+        refresh_every: 1,
+        ends_when_in: false,
+        seed: 1,
+    };
+    let mut crowd = Crowd::new(&doors, vec![Client::newcomer("n0", Conduct::good())], habits);
+    let plan = Plan {
+        warm_up: Duration::ZERO,
+        ..Plan::closed(doors.target(), 1, Duration::from_secs(4))
+    };
+    run(&plan, &mut crowd, &mut NoMeter).unwrap();
+    let asked = doors.asked.lock().unwrap();
+    let paths: Vec<&str> = asked.iter().map(|call| call.path.as_str()).collect();
+    let refreshes: Vec<usize> = (0..paths.len()).filter(|at| paths[*at] == REFRESH).collect();
+    let [refused, next, ..] = refreshes[..] else {
+        panic!("{paths:?}");
+    };
+    assert!(next - refused > 5, "token checks come in between: {paths:?}");
+    assert!(paths[refused + 1..next].iter().all(|path| *path == VERIFY));
+}
 
 /// Asks everybody without a proof.
 fn strict() -> Doors {
