@@ -45,6 +45,13 @@ pub fn scratch(
         (&catalogue::LAME_DUCK_MS, whole(0), None),
         (&catalogue::DRAIN_LIMIT_MS, whole(5_000), None),
         (&disk::RESERVE_MIB, whole(0), None),
+        (
+            &catalogue::CHECKS_FIRST_PERCENT,
+            whole(0),
+            Some(
+                "runtime.checks_first_percent is 0, so that these token checks do not go before those of a server that runs here; under load they are later than that one's",
+            ),
+        ),
         (&backup::TARGET, Value::Text(String::new()), Some("no backups are made")),
         (
             &limits::CONNECTIONS_PER_ADDRESS,
@@ -136,6 +143,7 @@ mod tests {
         let made = scratch(&settings, &config, data, Path::new("/s"), true);
         assert!(!made.has_tls, "this host's listener for players is plain");
         assert!(made.differs.iter().any(|line| line.contains("abuse.enabled")));
+        assert!(made.text.contains("runtime.checks_first_percent = 0"));
         let (settings, config) = read(&made.text);
         assert_eq!((config.hash_threads, config.data_dir.as_path()), (3, data));
         assert_eq!(config.listeners.len(), 1);
