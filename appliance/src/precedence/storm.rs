@@ -4,9 +4,9 @@
 //! No clock and no threads here.
 
 /// A storm: players' threads wait for a processor for more than this share of the time...
-const WAITS_MUCH: f64 = 0.4;
+const WAITS_MUCH: f64 = 0.5;
 /// ... for so many windows of 100 ms; a burst is over by then.
-const LASTING_WINDOWS: u32 = 5;
+const LASTING_WINDOWS: u32 = 10;
 /// It is over when they wait for less than this share...
 const WAITS_LITTLE: f64 = 0.25;
 /// ... for so many windows.
