@@ -115,16 +115,16 @@ fn a_restart_keeps_everything_and_never_reuses_a_number() {
     }
 }
 
-/// The directory as a crash would leave it. The thread that writes indexes works on meanwhile: its file may get its name between
-/// being listed and being copied, and is then as if it had not been written yet.
+/// The directory as a crash would leave it. The log's threads work on meanwhile: a file may get its name between being listed and
+/// being copied, and is then as if it had not been written yet. A segment that has its name is never missing.
 fn crash(dir: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
         let copied = std::fs::copy(entry.path(), copy.path().join(entry.file_name()));
-        let is_index = entry.path().extension().is_none_or(|extension| extension != "seg");
+        let is_segment = entry.path().extension().is_some_and(|extension| extension == "seg");
         match copied {
-            Err(error) if is_index && error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if !is_segment && error.kind() == std::io::ErrorKind::NotFound => {}
             copied => drop(copied.unwrap()),
         }
     }
