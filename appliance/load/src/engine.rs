@@ -20,9 +20,11 @@ use crate::wire::{Answer, Parsed};
 use crate::{Arrival, Callers, Life, Meter, Next, NoMeter, Outcome, Plan, Verdict};
 
 /// Events taken from the system at once.
-const EVENTS_MAX: usize = 512;
+const EVENTS_MAX: usize = 128;
 /// Longest wait for an event, so that the end of the run is seen.
 const WAIT_MAX: Duration = Duration::from_millis(20);
+/// Calls of an open loop that begin at once, before answers and other loads are looked at.
+const BEGIN_BURST: usize = 16;
 /// Connections of a run that begin at once before answers are looked at; fewer than any server's backlog.
 const OPEN_BURST: usize = 64;
 /// Calls of a run with a fixed number of them that may be out at once; fewer than any server's handshakes at once.
@@ -43,6 +45,15 @@ struct Slot {
     sent: u64,
 }
 
+/// A call that is to begin.
+#[derive(Clone, Copy)]
+struct Due {
+    /// When it was meant to.
+    at: Instant,
+    /// When this loop, which may be late, came to know of it.
+    noted: Instant,
+}
+
 struct Engine<'a> {
     plan: &'a Plan,
     callers: &'a mut dyn Callers,
@@ -51,8 +62,8 @@ struct Engine<'a> {
     slots: Vec<Slot>,
     /// First in, first out: an open loop uses all connections in turn.
     free: VecDeque<usize>,
-    /// Intended times that found no free slot.
-    due: VecDeque<Instant>,
+    /// Calls that found no free slot.
+    due: VecDeque<Due>,
     wakes: BinaryHeap<Reverse<(Instant, usize)>>,
     /// When callers give up waiting: the time, the slot, and which of its requests that is about.
     limits: BinaryHeap<Reverse<(Instant, usize, u64)>>,
@@ -216,6 +227,7 @@ impl<'a> Engine<'a> {
             Duration::ZERO
         };
         self.turn(events, Some(timeout))?;
+        self.drop_overdue();
         Ok(true)
     }
 
@@ -270,7 +282,7 @@ impl<'a> Engine<'a> {
             if at >= self.measure_from {
                 self.outcome.late.saturating_record(nanos(now - at));
             }
-            self.due.push_back(at);
+            self.due.push_back(Due { at, noted: now });
             self.next_at = schedule.next().map(|after| self.start + after).filter(|at| *at < end);
         }
     }
@@ -278,7 +290,6 @@ impl<'a> Engine<'a> {
     /// Begins what may begin now.
     fn begin_due(&mut self, now: Instant) {
         if !matches!(self.plan.arrival, Arrival::Closed) {
-            self.drop_overdue(now);
             return self.serve_queue();
         }
         // Every free slot, but not more connections at once than a backlog holds.
@@ -291,25 +302,26 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Lets go of calls that waited too long for a connection.
-    fn drop_overdue(&mut self, now: Instant) {
+    /// Lets go of calls that waited too long for a connection. The wait is that for the server: a loop that is late has read what was
+    /// answered meanwhile, and no time counts in which it did not know of the call.
+    fn drop_overdue(&mut self) {
         let Some(waits_max) = self.plan.waits_max else { return };
-        while self
-            .due
-            .front()
-            .is_some_and(|at| now.saturating_duration_since(*at) > waits_max)
+        self.serve_queue();
+        let now = Instant::now();
+        while self.free.is_empty()
+            && let Some(due) = self.due.front().filter(|due| now - due.noted > waits_max)
         {
-            let is_counted = self.due.pop_front().is_some_and(|at| at >= self.measure_from);
-            self.outcome.given_up += u64::from(is_counted);
+            self.outcome.given_up += u64::from(due.at >= self.measure_from);
+            self.due.pop_front();
         }
     }
 
     /// Gives free slots to calls whose time has come.
     fn serve_queue(&mut self) {
-        while !self.due.is_empty() {
+        for _ in 0..BEGIN_BURST.min(self.due.len()) {
             let Some(slot) = self.free.pop_front() else { break };
-            let Some(at) = self.due.pop_front() else { break };
-            self.begin(slot, at);
+            let Some(due) = self.due.pop_front() else { break };
+            self.begin(slot, due.at);
         }
     }
 

@@ -93,6 +93,43 @@ fn a_stall_shows_in_the_open_loop_and_hides_in_the_closed_one() {
     );
 }
 
+/// Asks like [`Get`], and is busy with something else for a while before its first call.
+struct Busy(Option<Duration>);
+
+impl Callers for Busy {
+    fn begin(&mut self, slot: usize, out: &mut Vec<u8>) {
+        if let Some(span) = self.0.take() {
+            parking(span)(true);
+        }
+        Get.begin(slot, out);
+    }
+    fn answered(&mut self, slot: usize, answer: &Answer<'_>, out: &mut Vec<u8>) -> (Verdict, Next) {
+        Get.answered(slot, answer, out)
+    }
+}
+
+#[test]
+fn calls_are_given_up_for_a_late_server_and_not_for_a_late_loader() {
+    let of = |address, busy| {
+        let plan = Plan {
+            waits_max: Some(STALL / 8),
+            ..plan(address, Arrival::Constant(500.0))
+        };
+        let outcome = run(&plan, &mut Busy(busy), &mut NoMeter).unwrap();
+        assert_eq!(
+            (outcome.calls(), outcome.failures()),
+            (1000, 0),
+            "{:?}",
+            outcome.examples
+        );
+        outcome
+    };
+    assert!(of(stalling(), None).given_up > 50);
+    let late = of(fake(|_| ANSWER.to_vec()), Some(STALL));
+    assert_eq!(late.given_up, 0);
+    assert!(late.latency_us(0.99) > 300_000.0, "but all its time counts");
+}
+
 #[test]
 fn every_intended_call_counts_even_when_it_is_never_answered() {
     let silent = fake(|number| {

@@ -120,7 +120,7 @@ impl Engine<'_> {
                 .slots
                 .iter()
                 .filter(|slot| slot.busy && slot.since.is_some_and(|at| at >= from));
-            let missing = unanswered.count() + self.due.iter().filter(|at| **at >= from).count();
+            let missing = unanswered.count() + self.due.iter().filter(|due| due.at >= from).count();
             self.outcome.errors += missing as u64;
             if missing > 0 {
                 self.outcome.example(|| format!("{missing} calls were never answered"));

@@ -19,7 +19,7 @@ impl Engine<'_> {
     /// Neither do clients that come again at their own times. Only for those who work on that core it sleeps a moment in which nothing is due.
     pub(super) fn timeout(&self, now: Instant, end: Instant) -> Duration {
         let may_begin = !self.free.is_empty() && !self.is_full() && self.out_count() < OUT_MAX;
-        if !self.is_open() && may_begin {
+        if may_begin && (!self.is_open() || !self.due.is_empty()) {
             return Duration::ZERO;
         }
         if self.callers.is_working() {
