@@ -21,6 +21,7 @@ use crate::body::{self, Refusal};
 use crate::departure::{self, Work};
 use crate::exchange::{Answer, Charge, Exchange, Withheld};
 use crate::limits::{BODY_MAX_BYTES, USER_AGENT_MAX_BYTES};
+use crate::listener::turnstile::Line;
 use crate::problem::{self, Advice, Challenge};
 use crate::route::{Auth, IdempotencyRule, Route};
 use crate::signed;
@@ -152,10 +153,13 @@ where
         }
         Err(Stopped::Late(shed)) => shed_answer(app, route, facts, shed, &Advice::default(), false),
     };
-    // Whose turns it takes is what a caller has been answered for, not what it says.
+    // Its next request waits with those who ask for what this one was answered for, whatever it says then.
     let is_good = response.status().is_success() && route.class != Class::Vital;
     if let Some(pulse) = facts.origin.pulse.as_ref().filter(|_| is_good) {
-        pulse.asked_for(tenant.code());
+        pulse.answered_for(Line {
+            tenant: tenant.code(),
+            class: route.class,
+        });
     }
     let is_ours = response.status().is_server_error();
     if !is_ours && deadline.is_none_or(|deadline| Instant::now() <= deadline.at) {

@@ -84,6 +84,11 @@ impl<T> PerClass<T> {
     pub(crate) fn get(&self, class: Class) -> Option<&T> {
         self.0.get(class.place()?)
     }
+
+    /// The same, to be changed.
+    pub(crate) fn get_mut(&mut self, class: Class) -> Option<&mut T> {
+        self.0.get_mut(class.place()?)
+    }
 }
 
 impl PerClass<f64> {
@@ -94,7 +99,7 @@ impl PerClass<f64> {
 
     /// Replaces that of a class.
     pub(crate) fn set(&mut self, class: Class, value: f64) {
-        if let Some(slot) = class.place().and_then(|place| self.0.get_mut(place)) {
+        if let Some(slot) = self.get_mut(class) {
             *slot = value;
         }
     }

@@ -34,6 +34,7 @@ use seawall_domain::ports::Clock;
 use tokio::runtime::Handle;
 
 pub use class::Class;
+pub(crate) use class::PerClass;
 pub use controller::WINDOW_MS;
 pub use core::STALE_MS;
 pub use figures::{Figures, Reason};
@@ -42,19 +43,22 @@ pub use refusal::Shed;
 pub use tenants::{TENANTS_MAX, Tenant};
 
 use crate::host::Host;
+use crate::listener::turnstile;
 use crate::wire;
 use core::Core;
 pub(crate) use core::{Knock, Metered, Permit};
 use rank::Subject;
 use task::Running;
 
-/// What was done for players since the process began, in units of admission; both numbers only grow.
+/// What was done for players since the process began, in units of admission, which only grow, and what waits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PlayersWork {
     /// Of class `bulk`.
     pub bulk_units: u64,
     /// Of all classes but that of token checks.
     pub all_units: u64,
+    /// Requests and handshakes that wait for their turn to begin at this moment.
+    pub waiting: u64,
 }
 
 /// Admission of one application.
@@ -87,6 +91,7 @@ impl Admission {
         PlayersWork {
             bulk_units: self.core.completed_units(Class::Bulk),
             all_units: of_players.map(|class| self.core.completed_units(class)).iter().sum(),
+            waiting: u64::try_from(self.core.figures.queued.get()).unwrap_or(0),
         }
     }
 
@@ -153,9 +158,13 @@ impl Admission {
         })
     }
 
-    /// Do only the caps in flight hold?
-    pub(crate) fn is_off(&self) -> bool {
-        self.core.options.load().mode == Mode::Off
+    /// How players' work takes turns.
+    pub(crate) fn turns(&self) -> turnstile::Rules {
+        let options = self.core.options.load();
+        turnstile::Rules {
+            is_off: options.mode == Mode::Off,
+            shares: PerClass::of(|class| options.class(class).map_or(0, |options| options.share_percent)),
+        }
     }
 
     /// Is anybody refused for load now?

@@ -33,7 +33,7 @@ use super::server::Connections;
 use super::stay::Admitted;
 use super::transport::{OverSocket, Transport};
 use super::turns::Turns;
-use super::turnstile::{Entry, HANDSHAKES, Turnstile};
+use super::turnstile::{Entry, Line, Turnstile};
 use crate::app::App;
 use crate::codes;
 use crate::limits::Limits;
@@ -253,7 +253,7 @@ impl Door {
             // Whoever is too many waits its turn, for as long as a handshake may take: closing would only bring it back.
             if !self.config.begins_for_checks() {
                 let mut entry = Entry::new(&self.turnstile, HANDSHAKE_WEIGHT);
-                let passed = poll_fn(|cx| entry.poll_pass_over(cx, HANDSHAKES, &mut transport)).await;
+                let passed = poll_fn(|cx| entry.poll_pass_over(cx, Line::HANDSHAKES, &mut transport)).await;
                 passed.ok_or("handshake_left")?;
             }
             let place = self.handshakes.take().await;

@@ -299,7 +299,7 @@ impl hyper::service::Service<Request<Incoming>> for RequestService {
         let entry = turnstile.map(|turnstile| Entry::new(turnstile, 1));
         Box::pin(async move {
             let waited = match entry {
-                Some(mut entry) => poll_fn(|cx| entry.poll_pass(cx, pulse.tenant())).await,
+                Some(mut entry) => poll_fn(|cx| entry.poll_pass(cx, pulse.line())).await,
                 None => turn.unwrap_or_default(),
             };
             let answer = app.respond_after(waited, &origin, request).await;

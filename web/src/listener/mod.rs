@@ -22,7 +22,7 @@ pub mod tickets;
 pub mod tls;
 mod transport;
 mod turns;
-mod turnstile;
+pub(crate) mod turnstile;
 mod watched;
 
 pub use address::Listener;

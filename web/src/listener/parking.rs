@@ -23,6 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::drain::{DrainSignal, DrainState};
 use super::stay::{Admitted, resume};
 use super::transport::ParkedStream;
+use super::turnstile::Line;
 
 /// Between two looks for connections whose time is over; their deadlines are kept as exactly as this.
 const LOOK: Duration = Duration::from_secs(1);
@@ -40,8 +41,8 @@ pub(super) struct Parked {
     pub(super) is_for_checks: bool,
     /// How it has begun; nothing of a connection that rests.
     pub(super) begun: Begun,
-    /// For whom it asked, as [`Pulse::tenant`](super::pulse::Pulse::tenant).
-    pub(super) tenant: u64,
+    /// Where its next request waits for its turn.
+    pub(super) line: Line,
     /// When it has been idle for too long.
     pub(super) due: Instant,
     pub(super) admitted: Admitted,

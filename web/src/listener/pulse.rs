@@ -8,6 +8,8 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
+use super::turnstile::Line;
+use crate::admission::Class;
 use crate::limits::{LINGER_MS, Limits};
 
 /// No time to linger is running.
@@ -67,7 +69,9 @@ pub(crate) struct Pulse {
     in_flight: AtomicU32,
     /// What the next request waited for the turn it has, in microseconds, or [`NO_TURN`].
     turn_us: AtomicU64,
+    /// Its line at the turnstile, in two parts.
     tenant: AtomicU64,
+    class: AtomicU8,
     is_h2: AtomicBool,
     /// All that was written has left for the socket.
     is_flushed: AtomicBool,
@@ -94,7 +98,8 @@ impl Pulse {
             linger_due_ms: AtomicU64::new(NOT_CLOSING),
             in_flight: AtomicU32::new(0),
             turn_us: AtomicU64::new(NO_TURN),
-            tenant: AtomicU64::new(0),
+            tenant: AtomicU64::new(Line::NEW.tenant),
+            class: AtomicU8::new(Line::NEW.class as u8),
             is_h2: AtomicBool::new(false),
             is_flushed: AtomicBool::new(true),
             is_end_wanted: AtomicBool::new(false),
@@ -109,10 +114,10 @@ impl Pulse {
         }
     }
 
-    /// Of a connection that goes on being idle until then, and asked for this tenant before.
-    pub(super) fn idle_until(limits: &Limits, due: Instant, tenant: u64) -> Self {
+    /// Of a connection that goes on being idle until then, and stood in this line before.
+    pub(super) fn idle_until(limits: &Limits, due: Instant, line: Line) -> Self {
         let pulse = Self::new(limits);
-        pulse.asked_for(tenant);
+        pulse.answered_for(line);
         let left = due.saturating_duration_since(pulse.base);
         pulse.enter(Phase::Idle, u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
         pulse
@@ -197,14 +202,19 @@ impl Pulse {
         (waited_us != NO_TURN).then(|| Duration::from_micros(waited_us))
     }
 
-    /// For whom the client asks, as [`Tenant::code`](crate::admission::Tenant); 0 before its first request.
-    pub(crate) fn tenant(&self) -> u64 {
-        self.tenant.load(Ordering::Relaxed)
+    /// Where its next request waits for its turn.
+    pub(crate) fn line(&self) -> Line {
+        let class = usize::from(self.class.load(Ordering::Relaxed));
+        Line {
+            tenant: self.tenant.load(Ordering::Relaxed),
+            class: Class::ALL.get(class).copied().unwrap_or(Line::NEW.class),
+        }
     }
 
-    /// It asked for this one, and was answered.
-    pub(crate) fn asked_for(&self, tenant: u64) {
-        self.tenant.store(tenant, Ordering::Relaxed);
+    /// It asked for something that belongs there, and was answered.
+    pub(crate) fn answered_for(&self, line: Line) {
+        self.tenant.store(line.tenant, Ordering::Relaxed);
+        self.class.store(line.class as u8, Ordering::Relaxed);
     }
 
     /// A request has been read up to the end of its head.
@@ -324,6 +334,18 @@ mod tests {
         assert!(!pulse.may_rest(true), "not for long enough");
         tokio::time::advance(Duration::from_millis(limits.rest_in_crowd_after_ms)).await;
         assert!(pulse.may_rest(true) && !pulse.may_rest(false), "sooner in a crowd");
+    }
+
+    #[test]
+    fn a_connection_that_rested_waits_where_it_did() {
+        let limits = Limits::default();
+        let pulse = Pulse::new(&limits);
+        assert_eq!(pulse.line(), Line::NEW);
+        for class in Class::SHED {
+            let line = Line { tenant: 7, class };
+            pulse.answered_for(line);
+            assert_eq!(Pulse::idle_until(&limits, pulse.due(), pulse.line()).line(), line);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -64,7 +64,7 @@ impl Server {
         let turns = TURNS_PER_ROUND * players.metrics().num_workers();
         let inner = Arc::clone(&app.inner);
         let turnstile = Turnstile::new(turns, inner.metrics.admission.queued.clone(), move || {
-            inner.admission.is_off()
+            inner.admission.turns()
         });
         let (drain, rounds) = (app.inner.drain.clone(), Arc::clone(&turnstile).attend(players.clone()));
         tokio::spawn(async move {

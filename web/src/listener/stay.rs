@@ -59,7 +59,7 @@ pub(super) fn resume(parked: Parked) {
     let threads = door.lanes.of(parked.is_for_checks).clone();
     let stay = parked
         .admitted
-        .in_service(Pulse::idle_until(&door.limits, parked.due, parked.tenant));
+        .in_service(Pulse::idle_until(&door.limits, parked.due, parked.line));
     let origin = door.origin(parked.client, parked.is_peer_trusted, None, lane, &stay.pulse);
     let (stream, begun) = (parked.stream, parked.begun);
     threads.spawn(async move {
@@ -147,7 +147,7 @@ impl Stay {
             is_peer_trusted: origin.is_peer_trusted,
             is_for_checks: origin.lane.is_for_checks() != moves,
             begun,
-            tenant: self.pulse.tenant(),
+            line: self.pulse.line(),
             due: self.pulse.due(),
             admitted: self.admitted,
         };

@@ -14,14 +14,43 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use self::queue::{Queue, Waiter};
 use super::transport::OverSocket;
+use crate::admission::{Class, PerClass};
 
-/// Of so many turns of a game one is for who came first, once it has waited for [`OLD`].
-const OLDEST_OF: u64 = 5;
-/// From here on a request has waited for long: its client is told something before it gives up.
-const OLD: Duration = Duration::from_secs(1);
-/// The queue of TLS handshakes, beside those of the tenants.
-pub(super) const HANDSHAKES: u64 = u64::MAX;
+mod queue;
+
+/// Where a connection waits: with the game it was answered for last, among those who then asked for something of that class. What a
+/// caller only says gives it no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// As [`Tenant::code`](crate::admission::Tenant); 0 before the first answer.
+    pub(crate) tenant: u64,
+    /// One that can be shed.
+    pub(crate) class: Class,
+}
+
+impl Line {
+    /// Who was not answered yet.
+    pub(crate) const NEW: Line = Line {
+        tenant: 0,
+        class: Class::Refresh,
+    };
+    /// TLS handshakes, which have a queue beside those of the tenants.
+    pub(super) const HANDSHAKES: Line = Line {
+        tenant: u64::MAX,
+        class: Class::Refresh,
+    };
+}
+
+/// What admission says about turns.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rules {
+    /// All may begin at once.
+    pub(crate) is_off: bool,
+    /// Guaranteed shares in percent.
+    pub(crate) shares: PerClass<u8>,
+}
 
 /// Lets work begin.
 pub(super) struct Turnstile {
@@ -32,8 +61,7 @@ pub(super) struct Turnstile {
     wanted: Notify,
     /// How many wait.
     count: Gauge,
-    /// Whether all may begin at once.
-    is_off: Box<dyn Fn() -> bool + Send + Sync>,
+    rules: Box<dyn Fn() -> Rules + Send + Sync>,
 }
 
 struct State {
@@ -49,23 +77,6 @@ struct State {
     last_tenant: u64,
 }
 
-/// Those of one tenant.
-#[derive(Default)]
-struct Queue {
-    /// By when they came.
-    waiting: BTreeMap<u64, Waiter>,
-    /// Turns so far.
-    turns: u64,
-    /// Turns to be left to the others, for the last was more work than a request.
-    owes: usize,
-}
-
-struct Waiter {
-    waker: Waker,
-    since: Instant,
-    weight: usize,
-}
-
 /// One connection's way through.
 pub(super) struct Entry {
     turnstile: Arc<Turnstile>,
@@ -77,14 +88,14 @@ pub(super) struct Entry {
 /// Where something waits, and since when.
 #[derive(Clone, Copy)]
 struct Ticket {
-    tenant: u64,
+    line: Line,
     number: u64,
     since: Instant,
 }
 
 impl Turnstile {
-    /// For as much as `per_round` requests in a round, unless it `is_off`; `count` shows how many wait.
-    pub(super) fn new(per_round: usize, count: Gauge, is_off: impl Fn() -> bool + Send + Sync + 'static) -> Arc<Self> {
+    /// For as much as `per_round` requests in a round, as the `rules` of the moment say; `count` shows how many wait.
+    pub(super) fn new(per_round: usize, count: Gauge, rules: impl Fn() -> Rules + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Turnstile {
             state: Mutex::new(State {
                 left: per_round,
@@ -96,7 +107,7 @@ impl Turnstile {
             per_round,
             wanted: Notify::new(),
             count,
-            is_off: Box::new(is_off),
+            rules: Box::new(rules),
         })
     }
 
@@ -117,13 +128,13 @@ impl Turnstile {
 
     /// Lets the next begin; are there more?
     pub(super) fn begin_round(&self) -> bool {
-        let mut wakers = Vec::new();
+        let (mut wakers, shares) = (Vec::new(), (self.rules)().shares);
         let has_more = {
             let mut state = self.state.lock();
             state.left = self.per_round;
             let now = Instant::now();
             while state.left > 0
-                && let Some(waiter) = state.next(now)
+                && let Some(waiter) = state.next(now, &shares)
             {
                 state.left = state.left.saturating_sub(waiter.weight);
                 wakers.push(waiter.waker);
@@ -143,8 +154,8 @@ impl Turnstile {
     }
 
     /// Work begins, or else the task is to wait with this ticket.
-    fn enter(&self, waker: &Waker, tenant: u64, weight: usize) -> Option<Ticket> {
-        if (self.is_off)() {
+    fn enter(&self, waker: &Waker, line: Line, weight: usize) -> Option<Ticket> {
+        if (self.rules)().is_off {
             return None;
         }
         let (ticket, is_wanted) = {
@@ -154,7 +165,7 @@ impl Turnstile {
                 None
             } else {
                 self.count.inc();
-                Some(state.wait(waker.clone(), tenant, weight))
+                Some(state.wait(waker.clone(), line, weight))
             };
             // The next round is asked for in time, not with each request.
             let is_wanted = !state.is_wanted && state.left < self.per_round.div_ceil(2);
@@ -169,27 +180,27 @@ impl Turnstile {
 }
 
 impl State {
-    fn wait(&mut self, waker: Waker, tenant: u64, weight: usize) -> Ticket {
+    fn wait(&mut self, waker: Waker, line: Line, weight: usize) -> Ticket {
         let (number, since) = (self.next_number, Instant::now());
         self.next_number += 1;
         let waiter = Waiter { waker, since, weight };
-        self.queues.entry(tenant).or_default().waiting.insert(number, waiter);
-        Ticket { tenant, number, since }
+        let queue = self.queues.entry(line.tenant).or_default();
+        queue.add(line.class, number, waiter);
+        Ticket { line, number, since }
     }
 
     /// Whose turn it is. Ends, for each queue passed over owes one turn less.
-    fn next(&mut self, now: Instant) -> Option<Waiter> {
+    fn next(&mut self, now: Instant, shares: &PerClass<u8>) -> Option<Waiter> {
         loop {
             let after = self.queues.range((Excluded(self.last_tenant), Unbounded)).next();
             let tenant = *after.or_else(|| self.queues.first_key_value())?.0;
             self.last_tenant = tenant;
             let queue = self.queues.get_mut(&tenant)?;
-            if let Some(owes) = queue.owes.checked_sub(1) {
-                queue.owes = owes;
+            if queue.leaves_turn() {
                 continue;
             }
-            let next = queue.next(now);
-            if queue.waiting.is_empty() {
+            let next = queue.next(now, shares);
+            if queue.is_empty() {
                 self.queues.remove(&tenant);
             }
             return next;
@@ -198,8 +209,8 @@ impl State {
 
     /// Does somebody wait with this ticket? Then `waker` is the one to be woken.
     fn waits(&mut self, ticket: Ticket, waker: &Waker) -> bool {
-        let queue = self.queues.get_mut(&ticket.tenant);
-        let waiter = queue.and_then(|queue| queue.waiting.get_mut(&ticket.number));
+        let queue = self.queues.get_mut(&ticket.line.tenant);
+        let waiter = queue.and_then(|queue| queue.find(ticket.line.class, ticket.number));
         waiter.is_some_and(|waiter| {
             waiter.waker.clone_from(waker);
             true
@@ -208,31 +219,14 @@ impl State {
 
     /// Who waits with it gives up; whether somebody did.
     fn leave(&mut self, ticket: Ticket) -> bool {
-        let Some(queue) = self.queues.get_mut(&ticket.tenant) else {
+        let Some(queue) = self.queues.get_mut(&ticket.line.tenant) else {
             return false;
         };
-        let has_waited = queue.waiting.remove(&ticket.number).is_some();
-        if queue.waiting.is_empty() {
-            self.queues.remove(&ticket.tenant);
+        let has_waited = queue.remove(ticket.line.class, ticket.number);
+        if queue.is_empty() {
+            self.queues.remove(&ticket.line.tenant);
         }
         has_waited
-    }
-}
-
-impl Queue {
-    fn next(&mut self, now: Instant) -> Option<Waiter> {
-        let is_old = |first: &Waiter| now.saturating_duration_since(first.since) > OLD;
-        let is_for_oldest = self.turns.is_multiple_of(OLDEST_OF)
-            && self.waiting.first_key_value().is_some_and(|(_, first)| is_old(first));
-        let next = if is_for_oldest {
-            self.waiting.pop_first()
-        } else {
-            self.waiting.pop_last()
-        };
-        let (_, waiter) = next?;
-        self.turns += 1;
-        self.owes = waiter.weight.saturating_sub(1);
-        Some(waiter)
     }
 }
 
@@ -251,10 +245,10 @@ impl Entry {
         self.ticket.is_some()
     }
 
-    /// Whether work for `tenant` may begin, and for how long it waited for that. The task is woken when it may.
-    pub(super) fn poll_pass(&mut self, cx: &Context<'_>, tenant: u64) -> Poll<Duration> {
+    /// Whether work may begin that has its place in this line, and for how long it waited for that. The task is woken when it may.
+    pub(super) fn poll_pass(&mut self, cx: &Context<'_>, line: Line) -> Poll<Duration> {
         let Some(ticket) = self.ticket else {
-            self.ticket = self.turnstile.enter(cx.waker(), tenant, self.weight);
+            self.ticket = self.turnstile.enter(cx.waker(), line, self.weight);
             return match self.ticket {
                 Some(_) => Poll::Pending,
                 None => Poll::Ready(Duration::ZERO),
@@ -271,10 +265,10 @@ impl Entry {
     pub(super) fn poll_pass_over<S: OverSocket>(
         &mut self,
         cx: &mut Context<'_>,
-        tenant: u64,
+        line: Line,
         stream: &mut S,
     ) -> Poll<Option<Duration>> {
-        if let Poll::Ready(waited) = self.poll_pass(cx, tenant) {
+        if let Poll::Ready(waited) = self.poll_pass(cx, line) {
             return Poll::Ready(Some(waited));
         }
         while let Poll::Ready(arrived) = stream.poll_arrived(cx) {

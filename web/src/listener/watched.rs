@@ -66,7 +66,7 @@ impl<S: OverSocket> Watched<S> {
         if !is_here {
             return Poll::Ready(true);
         }
-        match entry.poll_pass_over(cx, self.pulse.tenant(), &mut self.stream) {
+        match entry.poll_pass_over(cx, self.pulse.line(), &mut self.stream) {
             Poll::Ready(Some(waited)) => self.pulse.take_turn(waited),
             Poll::Ready(None) => return Poll::Ready(false),
             Poll::Pending => {

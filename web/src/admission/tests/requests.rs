@@ -22,6 +22,7 @@ use super::super::rank::RANKS;
 use super::super::tenants::Tenant;
 use crate::admission::{AdmissionOptions, Mode};
 use crate::listener::pulse::Pulse;
+use crate::listener::turnstile::Line;
 use crate::testing::{TestHost, app_with, code, eventually};
 use crate::wire::{AdmissionView, Problem};
 use crate::{App, Limits, Origin, Pressure, Surface};
@@ -312,7 +313,7 @@ async fn the_wait_for_a_turn_is_part_of_the_callers_time() {
 }
 
 #[tokio::test]
-async fn a_connection_counts_for_the_game_it_was_answered_for() {
+async fn a_connection_waits_with_those_who_ask_for_what_it_was_answered_for() {
     let house = House::new(|_| {});
     let pulse = Arc::new(Pulse::new(&Limits::default()));
     let mut origin = Origin::in_process(&Surface::ALL, 0, house.app.seed());
@@ -328,15 +329,19 @@ async fn a_connection_counts_for_the_game_it_was_answered_for() {
     };
     let refused = ask("/sdk/v1/sessions/refresh", r#"{"refresh_token":"sr1.x"}"#.into()).await;
     assert_eq!(
-        (refused.status().as_u16(), pulse.tenant()),
-        (401, 0),
+        (refused.status().as_u16(), pulse.line()),
+        (401, Line::NEW),
         "anybody can name a game"
     );
     let package_id = house.world.package_id.to_string();
     let client = json!({"package_id": package_id, "os": "android", "device": {"install_id": "d-1"}});
     let body = json!({"game_id": game_id.to_string(), "credential": {"kind": "guest"}, "client": client});
     assert_eq!(ask("/sdk/v1/accounts", body.to_string()).await.status(), 201);
-    assert_eq!(pulse.tenant(), Tenant::Game(game_id.0).code());
+    let registrations = Line {
+        tenant: Tenant::Game(game_id.0).code(),
+        class: Class::Register,
+    };
+    assert_eq!(pulse.line(), registrations);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use super::*;
 use crate::limits::Limits;
 use crate::listener::lane::Lane;
 use crate::listener::transport::Transport;
+use crate::listener::turnstile::Rules;
 use crate::origin::Surface;
 use crate::testing::{TestHost, app_with, eventually};
 
@@ -31,7 +32,7 @@ impl Rig {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let turnstile = Turnstile::new(1, Gauge::default(), || false);
+        let turnstile = Turnstile::new(1, Gauge::default(), Rules::default);
         let pulse = Arc::new(Pulse::new(&Limits::default()));
         let mut origin = Origin::in_process(&Surface::ALL, 0, app.seed());
         (origin.lane, origin.pulse) = (Lane::new(false, false), Some(Arc::clone(&pulse)));

@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
+use super::queue::OLD;
 use super::*;
 
 /// Counts how often it is woken.
@@ -16,24 +17,32 @@ impl Wake for Counted {
 /// A connection at the turnstile.
 struct Client {
     entry: Entry,
-    tenant: u64,
+    line: Line,
     woken: Arc<Counted>,
 }
 
 impl Client {
     fn of(turnstile: &Arc<Turnstile>, tenant: u64) -> Self {
+        Self::in_line(
+            turnstile,
+            Line {
+                tenant,
+                class: Class::Refresh,
+            },
+        )
+    }
+
+    fn in_line(turnstile: &Arc<Turnstile>, line: Line) -> Self {
         Client {
             entry: Entry::new(turnstile, 1),
-            tenant,
+            line,
             woken: Arc::default(),
         }
     }
 
     fn passes(&mut self) -> bool {
         let waker = Waker::from(Arc::clone(&self.woken));
-        self.entry
-            .poll_pass(&Context::from_waker(&waker), self.tenant)
-            .is_ready()
+        self.entry.poll_pass(&Context::from_waker(&waker), self.line).is_ready()
     }
 
     fn times_woken(&self) -> usize {
@@ -41,8 +50,22 @@ impl Client {
     }
 }
 
+/// Shares as admission has them where nobody says others.
+const RULES: Rules = Rules {
+    is_off: false,
+    shares: PerClass([50, 20, 20, 5, 5]),
+};
+
 fn turnstile(per_round: usize) -> Arc<Turnstile> {
-    Turnstile::new(per_round, Gauge::default(), || false)
+    Turnstile::new(per_round, Gauge::default(), || RULES)
+}
+
+/// So many of a class, all of one tenant, that have come and have to wait.
+fn waiting_for(turnstile: &Arc<Turnstile>, count: usize, class: Class) -> Vec<Client> {
+    let line = Line { tenant: 1, class };
+    let mut clients: Vec<Client> = (0..count).map(|_| Client::in_line(turnstile, line)).collect();
+    assert!(clients.iter_mut().all(|client| !client.passes()));
+    clients
 }
 
 /// So many clients of a tenant that have come and have to wait.
@@ -86,7 +109,7 @@ fn so_many_begin_in_a_round_and_the_last_to_come_are_the_next() {
 
 #[test]
 fn all_begin_at_once_where_it_is_off() {
-    let turnstile = Turnstile::new(1, Gauge::default(), || true);
+    let turnstile = Turnstile::new(1, Gauge::default(), || Rules { is_off: true, ..RULES });
     assert!((0..10).all(|_| Client::of(&turnstile, 1).passes()));
 }
 
@@ -101,6 +124,43 @@ fn games_take_turns_however_many_wait_of_each() {
 }
 
 #[test]
+fn the_classes_of_a_game_have_turns_by_their_shares() {
+    let turnstile = turnstile(10);
+    used_up(&turnstile);
+    let classes = [Class::Refresh, Class::Login, Class::Register, Class::Bulk];
+    let mut lines = classes.map(|class| waiting_for(&turnstile, 100, class));
+    for _ in 0..3 {
+        assert!(turnstile.begin_round());
+        assert_eq!(lines.each_mut().map(|line| who_passes(line).len()), [4, 4, 1, 1]);
+    }
+}
+
+#[test]
+fn what_a_class_does_not_use_is_lent_and_given_back_at_once() {
+    let turnstile = turnstile(10);
+    used_up(&turnstile);
+    let mut bulk = waiting_for(&turnstile, 100, Class::Bulk);
+    for _ in 0..3 {
+        assert!(turnstile.begin_round());
+        assert_eq!(who_passes(&mut bulk).len(), 10, "nobody else is there");
+    }
+    let mut refreshes = waiting_for(&turnstile, 100, Class::Refresh);
+    assert!(turnstile.begin_round());
+    assert_eq!((who_passes(&mut refreshes).len(), who_passes(&mut bulk).len()), (8, 2));
+}
+
+#[test]
+fn a_class_without_a_share_is_not_shut_out() {
+    let shares = PerClass([100, 99, 0, 0, 0]);
+    let turnstile = Turnstile::new(100, Gauge::default(), move || Rules { shares, ..RULES });
+    used_up(&turnstile);
+    let mut bulk = waiting_for(&turnstile, 3, Class::Bulk);
+    let _refreshes = waiting_for(&turnstile, 200, Class::Refresh);
+    assert!(turnstile.begin_round());
+    assert_eq!(who_passes(&mut bulk), [2]);
+}
+
+#[test]
 fn of_those_who_wait_for_long_the_first_has_every_fifth_turn() {
     let turnstile = turnstile(10);
     used_up(&turnstile);
@@ -108,7 +168,7 @@ fn of_those_who_wait_for_long_the_first_has_every_fifth_turn() {
     let long_after = Instant::now() + OLD + Duration::from_millis(1);
     let mut state = turnstile.state.lock();
     for _ in 0..10 {
-        assert!(state.next(long_after).is_some());
+        assert!(state.next(long_after, &RULES.shares).is_some());
     }
     drop(state);
     let passed = who_passes(&mut clients);
@@ -123,7 +183,7 @@ fn no_number_of_games_keeps_the_first_of_any_from_its_turn() {
     let long_after = Instant::now() + OLD + Duration::from_millis(1);
     let mut state = turnstile.state.lock();
     for _ in 0..10 {
-        assert!(state.next(long_after).is_some());
+        assert!(state.next(long_after, &RULES.shares).is_some());
     }
     drop(state);
     for clients in &mut games {
@@ -136,7 +196,9 @@ fn who_begins_more_work_leaves_more_turns_to_the_others() {
     let turnstile = turnstile(16);
     used_up(&turnstile);
     let mut players = waiting(&turnstile, 100, 1);
-    let mut heavy: Vec<Client> = (0..100).map(|_| Client::of(&turnstile, HANDSHAKES)).collect();
+    let mut heavy: Vec<Client> = (0..100)
+        .map(|_| Client::in_line(&turnstile, Line::HANDSHAKES))
+        .collect();
     for client in &mut heavy {
         client.entry = Entry::new(&turnstile, 4);
         assert!(!client.passes());
@@ -181,7 +243,7 @@ async fn a_round_begins_when_it_is_wanted() {
     used_up(&turnstile);
     let attending = tokio::spawn(Arc::clone(&turnstile).attend(Handle::current()));
     let mut entry = Entry::new(&turnstile, 1);
-    let passed = std::future::poll_fn(|cx| entry.poll_pass(cx, 1));
+    let passed = std::future::poll_fn(|cx| entry.poll_pass(cx, Line::NEW));
     tokio::time::timeout(Duration::from_secs(10), passed)
         .await
         .expect("its turn");

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::super::pulse::Phase;
 use super::super::transport::Transport;
-use super::super::turnstile::Turnstile;
+use super::super::turnstile::{Line, Rules, Turnstile};
 use super::*;
 use crate::limits::Limits;
 
@@ -27,7 +27,7 @@ impl Rig {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let turnstile = Turnstile::new(1, Gauge::default(), || false);
+        let turnstile = Turnstile::new(1, Gauge::default(), Rules::default);
         let pulse = Arc::new(Pulse::new(&Limits::default()));
         let mut last = Entry::new(&turnstile, 1);
         let passed = std::future::poll_fn(|cx| entry_passes(&mut last, cx)).now_or_never();
@@ -74,7 +74,7 @@ impl Rig {
 }
 
 fn entry_passes(entry: &mut Entry, cx: &Context<'_>) -> Poll<()> {
-    entry.poll_pass(cx, 0).map(|_| ())
+    entry.poll_pass(cx, Line::NEW).map(|_| ())
 }
 
 #[tokio::test]
