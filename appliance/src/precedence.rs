@@ -1,7 +1,7 @@
 //! Which threads go first on the processors: those of token checks, by real-time priority, so that a check never waits for
 //! the slice of a thread that does something else. Two things keep that from harming the rest: a budget of the
 //! processors' time, past which checks share with everybody, and that they share in a storm, where to go first costs more
-//! than it gains. See decisions/0820-checks-go-first.md.
+//! than it gains; there they go first only from a look until they have caught up. See decisions/0820-checks-go-first.md.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -35,6 +35,8 @@ const WATCH_PRIORITY: i32 = 2;
 thread_local! {
     /// Is this thread in its crew?
     static JOINED: Cell<bool> = const { Cell::new(false) };
+    /// [`Precedence::looks_in_storm`] when this thread last had nothing to do.
+    static CAUGHT_UP: Cell<u64> = const { Cell::new(0) };
 }
 
 /// A network thread.
@@ -78,6 +80,8 @@ pub struct Precedence {
     first: AtomicBool,
     /// Do they share because there is a storm?
     storm: AtomicBool,
+    /// At how many looks in a storm checks went first, each until it had caught up.
+    looks_in_storm: AtomicU64,
     /// What was done for players so far; nothing before the process serves.
     work: Mutex<Option<Box<dyn Fn() -> PlayersWork + Send>>>,
     /// Windows in which the budget was spent.
@@ -110,6 +114,7 @@ impl Precedence {
             players: Crew::default(),
             first: AtomicBool::new(false),
             storm: AtomicBool::new(false),
+            looks_in_storm: AtomicU64::new(0),
             work: Mutex::new(None),
             spent_windows: AtomicU64::new(0),
             refused: Mutex::new(None),
@@ -173,6 +178,10 @@ impl Precedence {
         if !JOINED.replace(true) {
             self.join_checks();
         }
+        let looks = self.looks_in_storm.load(Ordering::Relaxed);
+        if CAUGHT_UP.replace(looks) != looks {
+            self.share_again();
+        }
     }
 
     /// A thread of players has nothing to do.
@@ -205,6 +214,16 @@ impl Precedence {
         workers.push(worker);
     }
 
+    /// The calling thread went first in a storm and has caught up.
+    fn share_again(&self) {
+        let _workers = self.checks.0.lock();
+        if !self.first.load(Ordering::Relaxed)
+            && let Err(error) = scheduling::share(gettid())
+        {
+            self.refuse(&error);
+        }
+    }
+
     fn run(&self) {
         if let Err(error) = permitted() {
             return self.refuse(&error);
@@ -234,6 +253,20 @@ impl Precedence {
             self.look_for_a_storm(span_ns, watch);
         }
         self.set_first(verdict.first && !watch.storm.is_on());
+        if watch.storm.is_on() {
+            if verdict.first {
+                self.catch_up();
+            } else if verdict.just_spent {
+                self.schedule(&self.checks.0.lock(), false);
+            }
+        }
+    }
+
+    /// Lets each thread of checks go first until it has nothing more to do.
+    fn catch_up(&self) {
+        let workers = self.checks.0.lock();
+        self.looks_in_storm.fetch_add(1, Ordering::Relaxed);
+        self.schedule(&workers, true);
     }
 
     fn look_for_a_storm(&self, span_ns: u64, watch: &mut Watch) {
@@ -244,6 +277,7 @@ impl Precedence {
             threads: players.threads,
             bulk_units: work.bulk_units.saturating_sub(watch.work.bulk_units),
             players_units: work.all_units.saturating_sub(watch.work.all_units),
+            keeps_back: work.waiting > 0,
         };
         (watch.waited_ns, watch.work) = (players.waited_ns, work);
         watch.storm.see(seen);
@@ -255,7 +289,11 @@ impl Precedence {
         if self.first.swap(first, Ordering::Relaxed) == first {
             return;
         }
-        for worker in workers.iter() {
+        self.schedule(&workers, first);
+    }
+
+    fn schedule(&self, workers: &[Worker], first: bool) {
+        for worker in workers {
             let set = if first {
                 scheduling::go_first(worker.thread, CHECKS_PRIORITY)
             } else {

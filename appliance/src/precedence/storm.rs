@@ -7,6 +7,9 @@
 const WAITS_MUCH: f64 = 0.5;
 /// ... for so many windows of 100 ms; a burst is over by then.
 const LASTING_WINDOWS: u32 = 10;
+/// A window in which players' work had to wait for its turn counts as so many: where a round of their threads is not enough, it is
+/// hardly a burst.
+const KEPT_BACK: u32 = 5;
 /// It is over when they wait for less than this share...
 const WAITS_LITTLE: f64 = 0.25;
 /// ... for so many windows.
@@ -25,13 +28,15 @@ pub struct Seen {
     pub bulk_units: u64,
     /// Units done in all classes of players, `bulk` too.
     pub players_units: u64,
+    /// Did players' work wait for its turn when the window ended?
+    pub keeps_back: bool,
 }
 
 /// Whether there is one.
 #[derive(Debug, Default)]
 pub struct Storm {
     is_on: bool,
-    /// Windows in a row that speak against what is.
+    /// Windows in a row that speak against what is, as they count.
     against: u32,
 }
 
@@ -40,12 +45,13 @@ impl Storm {
     pub fn see(&mut self, seen: Seen) {
         let waits = seen.waiting / seen.threads.max(1) as f64;
         let is_bulk = seen.bulk_units as f64 > seen.players_units as f64 * BULK_MOST;
-        let (speaks_against, enough) = if self.is_on {
-            (waits < WAITS_LITTLE || is_bulk, CALM_WINDOWS)
+        let (speaks_against, counts, enough) = if self.is_on {
+            (waits < WAITS_LITTLE || is_bulk, 1, CALM_WINDOWS)
         } else {
-            (waits > WAITS_MUCH && !is_bulk, LASTING_WINDOWS)
+            let counts = if seen.keeps_back { KEPT_BACK } else { 1 };
+            (waits > WAITS_MUCH && !is_bulk, counts, LASTING_WINDOWS)
         };
-        self.against = if speaks_against { self.against + 1 } else { 0 };
+        self.against = if speaks_against { self.against + counts } else { 0 };
         if self.against >= enough {
             (self.is_on, self.against) = (!self.is_on, 0);
         }
@@ -66,6 +72,7 @@ mod tests {
         threads: 1,
         bulk_units: 20,
         players_units: 100,
+        keeps_back: false,
     };
     const CALM: Seen = Seen { waiting: 0.1, ..ROUGH };
 
@@ -81,6 +88,23 @@ mod tests {
         assert!(!after(&mut storm, 1, CALM));
         assert!(!after(&mut storm, LASTING_WINDOWS - 1, ROUGH));
         assert!(after(&mut storm, 1, ROUGH));
+    }
+
+    #[test]
+    fn work_that_waits_for_its_turn_shows_a_storm_sooner() {
+        let flood = Seen {
+            keeps_back: true,
+            ..ROUGH
+        };
+        let mut storm = Storm::default();
+        assert!(!after(&mut storm, LASTING_WINDOWS / KEPT_BACK - 1, flood));
+        assert!(after(&mut storm, 1, flood));
+        let calm_but_kept_back = Seen { waiting: 0.1, ..flood };
+        assert!(!after(&mut Storm::default(), 100, calm_but_kept_back));
+        assert!(
+            !after(&mut storm, CALM_WINDOWS, calm_but_kept_back),
+            "and ends as any other"
+        );
     }
 
     #[test]

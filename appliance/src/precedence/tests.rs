@@ -103,6 +103,82 @@ fn checks_that_spend_their_budget_share_until_the_window_is_over() {
 }
 
 #[test]
+fn in_a_storm_checks_go_first_from_a_look_until_they_have_caught_up() {
+    // Nobody watches: this test is who looks.
+    let precedence = Precedence::new(0);
+    let runtime = runtime(&precedence, 1);
+    let policy = || runtime.block_on(async { tokio::spawn(async { own_policy() }).await.expect("a task") });
+    let all_joined = || precedence.checks.sums().threads == 1;
+    assert!(within(Duration::from_secs(10), all_joined));
+    precedence.catch_up();
+    let refused = precedence.refused.lock().clone();
+    if let Some(reason) = refused {
+        println!("NOT SHOWN without the privilege: {reason}");
+        return;
+    }
+    let goes_first = || {
+        precedence.catch_up();
+        policy() == 2
+    };
+    assert!(within(Duration::from_secs(10), goes_first));
+    assert!(
+        within(Duration::from_secs(10), || policy() == 0),
+        "it had nothing more to do"
+    );
+
+    // The storm is over while it catches up: it goes first and stays so.
+    precedence.catch_up();
+    precedence.set_first(true);
+    assert!((0..100).all(|_| policy() == 2));
+}
+
+#[test]
+fn in_a_storm_too_checks_share_when_their_budget_is_spent() {
+    let precedence = Precedence::new(0);
+    let runtime = runtime(&precedence, 1);
+    let all_joined = || precedence.checks.sums().threads == 1;
+    assert!(within(Duration::from_secs(10), all_joined));
+    let mut watch = Watch {
+        budget: Budget::new(1, 1),
+        storm: Storm::default(),
+        waited_ns: 0,
+        work: PlayersWork::default(),
+    };
+    let rough = Seen {
+        waiting: 1.0,
+        threads: 1,
+        bulk_units: 0,
+        players_units: 1,
+        keeps_back: true,
+    };
+    (0..10).for_each(|_| watch.storm.see(rough));
+    assert!(watch.storm.is_on());
+    // Never has nothing to do: goes first for a while, then shares.
+    let seen = Arc::new(AtomicU64::new(0));
+    let (seeing, wanted) = (Arc::clone(&seen), [2, 0]);
+    let work = runtime.spawn(async move {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        for (count, policy) in (1..).zip(wanted) {
+            while own_policy() != policy && Instant::now() < deadline {}
+            seeing.store(count, Ordering::Relaxed);
+        }
+    });
+    precedence.look(budget::WINDOW_NS, &mut watch);
+    if let Some(reason) = precedence.refused.lock().clone() {
+        println!("NOT SHOWN without the privilege: {reason}");
+        work.abort();
+        return;
+    }
+    assert!(within(Duration::from_secs(10), || seen.load(Ordering::Relaxed) == 1));
+    let shares = || {
+        precedence.look(budget::WINDOW_NS + 1, &mut watch);
+        seen.load(Ordering::Relaxed) == 2
+    };
+    assert!(within(Duration::from_secs(10), shares), "{:?}", precedence.show());
+    assert_eq!(precedence.standing().spent_windows, 1);
+}
+
+#[test]
 fn without_a_budget_nothing_goes_first() {
     let precedence = Precedence::new(0);
     precedence.watch();
