@@ -72,6 +72,8 @@ pub(crate) struct Pulse {
     /// Its line at the turnstile, in two parts.
     tenant: AtomicU64,
     class: AtomicU8,
+    /// What it was answered for last.
+    last_class: AtomicU8,
     is_h2: AtomicBool,
     /// All that was written has left for the socket.
     is_flushed: AtomicBool,
@@ -100,6 +102,7 @@ impl Pulse {
             turn_us: AtomicU64::new(NO_TURN),
             tenant: AtomicU64::new(Line::NEW.tenant),
             class: AtomicU8::new(Line::NEW.class as u8),
+            last_class: AtomicU8::new(Line::NEW.class as u8),
             is_h2: AtomicBool::new(false),
             is_flushed: AtomicBool::new(true),
             is_end_wanted: AtomicBool::new(false),
@@ -117,6 +120,7 @@ impl Pulse {
     /// Of a connection that goes on being idle until then, and stood in this line before.
     pub(super) fn idle_until(limits: &Limits, due: Instant, line: Line) -> Self {
         let pulse = Self::new(limits);
+        pulse.answered_for(line);
         pulse.answered_for(line);
         let left = due.saturating_duration_since(pulse.base);
         pulse.enter(Phase::Idle, u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
@@ -211,10 +215,17 @@ impl Pulse {
         }
     }
 
-    /// It asked for something that belongs there, and was answered.
+    /// It asked for something that belongs there, and was answered. The second time in a row its next request waits there: who logs
+    /// in or registers once goes on as a player who has a token.
     pub(crate) fn answered_for(&self, line: Line) {
         self.tenant.store(line.tenant, Ordering::Relaxed);
-        self.class.store(line.class as u8, Ordering::Relaxed);
+        let last = self.last_class.swap(line.class as u8, Ordering::Relaxed);
+        let class = if last == line.class as u8 {
+            line.class
+        } else {
+            Line::NEW.class
+        };
+        self.class.store(class as u8, Ordering::Relaxed);
     }
 
     /// A request has been read up to the end of its head.
@@ -337,13 +348,34 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_waits_among_those_who_ask_again_for_what_it_asks_again() {
+        let pulse = Pulse::new(&Limits::default());
+        assert_eq!(pulse.line(), Line::NEW);
+        let after = |class| {
+            pulse.answered_for(Line { tenant: 7, class });
+            pulse.line().class
+        };
+        assert_eq!(after(Class::Login), Class::Refresh, "a player who has a token now");
+        assert_eq!(after(Class::Refresh), Class::Refresh);
+        assert_eq!(after(Class::Register), Class::Refresh);
+        assert_eq!(
+            after(Class::Register),
+            Class::Register,
+            "somebody who registers again and again"
+        );
+        assert_eq!(after(Class::Refresh), Class::Refresh);
+        assert_eq!(pulse.line().tenant, 7);
+    }
+
+    #[test]
     fn a_connection_that_rested_waits_where_it_did() {
         let limits = Limits::default();
         let pulse = Pulse::new(&limits);
-        assert_eq!(pulse.line(), Line::NEW);
         for class in Class::SHED {
             let line = Line { tenant: 7, class };
             pulse.answered_for(line);
+            pulse.answered_for(line);
+            assert_eq!(pulse.line(), line);
             assert_eq!(Pulse::idle_until(&limits, pulse.due(), pulse.line()).line(), line);
         }
     }

@@ -20,8 +20,8 @@ use crate::admission::{Class, PerClass};
 
 mod queue;
 
-/// Where a connection waits: with the game it was answered for last, among those who then asked for something of that class. What a
-/// caller only says gives it no place.
+/// Where a connection waits: with the game it was answered for last, among those who ask again and again for something of that class.
+/// What a caller only says gives it no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Line {
     /// As [`Tenant::code`](crate::admission::Tenant); 0 before the first answer.

@@ -337,11 +337,13 @@ async fn a_connection_waits_with_those_who_ask_for_what_it_was_answered_for() {
     let client = json!({"package_id": package_id, "os": "android", "device": {"install_id": "d-1"}});
     let body = json!({"game_id": game_id.to_string(), "credential": {"kind": "guest"}, "client": client});
     assert_eq!(ask("/sdk/v1/accounts", body.to_string()).await.status(), 201);
-    let registrations = Line {
+    let line = |class| Line {
         tenant: Tenant::Game(game_id.0).code(),
-        class: Class::Register,
+        class,
     };
-    assert_eq!(pulse.line(), registrations);
+    assert_eq!(pulse.line(), line(Class::Refresh), "a player who has a token now");
+    assert_eq!(ask("/sdk/v1/accounts", body.to_string()).await.status(), 201);
+    assert_eq!(pulse.line(), line(Class::Register));
 }
 
 #[tokio::test]
