@@ -65,6 +65,16 @@ pub struct HashStanding {
     pub counters: HashCounters,
 }
 
+impl HashStanding {
+    /// Jobs that came since the start, whatever became of them.
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        let ended = self.counters;
+        let refused = ended.refused_full + ended.refused_late + ended.pushed_out + ended.abandoned;
+        ended.done + refused + (self.waiting + self.running) as u64
+    }
+}
+
 struct State {
     queue: HashQueue<Ticket>,
     stopping: bool,

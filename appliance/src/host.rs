@@ -303,6 +303,7 @@ impl Host for ProcessHost {
             beats: self.heartbeat.beats(),
             commit_wait_ms: ms(self.pressure.commit_wait_ms()),
             hash_wait_ms: ms(self.pressure.hash_wait_ms()),
+            hash_jobs: Some(self.pressure.hash_jobs()),
             memory_is_tight: self.pressure.memory_is_tight(),
         }
     }

@@ -120,6 +120,12 @@ impl Pressure {
     pub fn hash_wait_ms(&self) -> u64 {
         self.hash.recent_wait_ms()
     }
+
+    /// Passwords that were to be hashed so far ([`HashStanding::asked`](crate::hash_pool::HashStanding::asked)).
+    #[must_use]
+    pub fn hash_jobs(&self) -> u64 {
+        self.hash.standing().asked()
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -100,6 +100,8 @@ pub struct Pressure {
     pub commit_wait_ms: f64,
     /// How long a password waits for a thread that hashes it, in milliseconds.
     pub hash_wait_ms: f64,
+    /// Passwords that were to be hashed since the process began, also those that were refused; none where nobody counts them.
+    pub hash_jobs: Option<u64>,
     /// Is memory above its mark?
     pub memory_is_tight: bool,
 }

@@ -8,6 +8,7 @@ use seawall_domain::UnixMs;
 use super::AdmissionOptions;
 use super::class::{Class, PerClass, SHEDDABLE};
 use super::core::Core;
+use super::hashing::Hashing;
 use super::level::{Level, Seen};
 use super::rank;
 use super::refusal;
@@ -83,6 +84,7 @@ pub(crate) struct Controller {
     store_level: Level,
     /// Of logins, which wait for password hashes.
     hash_level: Level,
+    hashing: Hashing,
     memory: Vec<Memory>,
     completed_units: PerClass<f64>,
     ratio_before: PerClass<f64>,
@@ -130,6 +132,7 @@ impl Controller {
             level: Level::new(KEPT_OF_ALL),
             store_level: Level::new(KEPT),
             hash_level: Level::new(KEPT),
+            hashing: Hashing::new(),
             memory: vec![nothing; TENANTS_MAX + 1],
             completed_units: PerClass::default(),
             ratio_before: PerClass::of(|_| 1.0),
@@ -168,7 +171,7 @@ impl Controller {
         }
         self.is_shedding = is_shedding;
         core.is_shedding.store(is_shedding, Ordering::Relaxed);
-        let is_hash_short = self.hash_level.units().is_finite();
+        let is_hash_short = self.hash_units().is_finite();
         core.is_hash_short.store(is_hash_short, Ordering::Relaxed);
         core.hour.store(rank::hour(moment.now_at), Ordering::Relaxed);
         core.last_window_ms.store(moment.now_ms, Ordering::Relaxed);
@@ -249,10 +252,21 @@ impl Controller {
         let of_hash = Wait::of(pressure.hash_wait_ms, options.hash_wait_max_ms);
         let hashing = |units: &PerClass<f64>| units.at(Class::Login);
         self.hash_level.step(seen(hashing, of_hash, false), floor);
+        let logins = sums.admitted.at(Class::Login) / f64::from(options.login.cost_units.max(1));
+        self.hashing.see(pressure.hash_jobs, logins);
         Room {
             units: self.level.units(),
             store_units: self.store_level.units(),
-            hash_units: self.hash_level.units(),
+            hash_units: self.hash_units(),
+        }
+    }
+
+    /// Units of logins that the hash pool leaves room for; infinite where most of them do not need it.
+    fn hash_units(&self) -> f64 {
+        if self.hashing.is_most() {
+            self.hash_level.units()
+        } else {
+            f64::INFINITY
         }
     }
 
@@ -318,7 +332,7 @@ impl Controller {
             is_overloaded: self.level.is_overloaded() || self.store_level.is_overloaded(),
             limit_units_per_second: limit,
             store_limit_units_per_second: self.store_level.units() * per_second,
-            hash_limit_units_per_second: self.hash_level.units() * per_second,
+            hash_limit_units_per_second: self.hash_units() * per_second,
             offered: scaled(&sums.offered, per_second),
             admitted: scaled(&sums.admitted, per_second),
             fractions,

@@ -10,6 +10,7 @@ mod class;
 mod controller;
 mod core;
 pub(crate) mod figures;
+mod hashing;
 pub(crate) mod hints;
 mod level;
 mod options;

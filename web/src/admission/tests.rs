@@ -401,6 +401,30 @@ fn a_slow_hash_pool_holds_down_logins_alone() {
 }
 
 #[test]
+fn a_slow_hash_pool_does_not_hold_down_logins_that_need_no_hash() {
+    let core = core();
+    let mut toy = Toy::new(&core, 100_000);
+    let crowds = [crowd(Class::Login, GAME, 1_000)];
+    let mut windows = |count: u64, hashed: u64| {
+        let each = (0..count).map(|_| {
+            let so_far = toy.pressure.hash_jobs.unwrap_or(0);
+            toy.pressure.hash_jobs = Some(so_far + hashed);
+            toy.pressure.hash_wait_ms = 2_000.0;
+            toy.windows(1, &crowds).last().unwrap().admitted[0]
+        });
+        each.last().unwrap()
+    };
+    windows(10, 10);
+    assert_eq!(
+        windows(30, 10),
+        1_000,
+        "guests, and a few passwords that the pool itself refuses"
+    );
+    let held = windows(30, 1_000);
+    assert!(held < 500, "a flood of passwords: {held}");
+}
+
+#[test]
 fn repeated_attempts_are_shed_first_and_not_of_refreshes() {
     let core = core();
     let mut toy = Toy::new(&core, 2_000);
