@@ -4,6 +4,8 @@ use super::step::{CallFigures, Step};
 
 /// A step that answers less of the offered work in time than this is beyond the knee.
 pub const IN_TIME_MIN: f64 = 0.95;
+/// What clients' counts call a challenge.
+const CHALLENGE: &str = "challenge";
 /// Fewer calls of a kind than this say nothing about it.
 const CALLS_MIN: u64 = 20;
 /// The rule, for people.
@@ -82,19 +84,29 @@ pub fn sentence(steps: &[Step], knee: &Knee, players: usize) -> String {
 /// Which kind of call is the first to be late, and in which step; none while all are in time.
 #[must_use]
 pub fn first_late(steps: &[Step]) -> Option<String> {
-    let late = |call: &CallFigures| call.sent >= CALLS_MIN && (call.in_time as f64) < call.sent as f64 * IN_TIME_MIN;
+    let late = |call: &CallFigures| {
+        let wanted = wanted(call);
+        wanted >= CALLS_MIN && (call.in_time as f64) < wanted as f64 * IN_TIME_MIN
+    };
     let told = steps.iter().filter(|step| !step.is_void);
     told.flat_map(|step| step.calls.iter().map(move |(name, call)| (step, name, call)))
         .find(|(_, _, call)| late(call))
         .map(|(step, name, call)| {
-            let share = call.in_time as f64 / call.sent as f64 * 100.0;
+            let wanted = wanted(call) as f64;
+            let share = call.in_time as f64 / wanted * 100.0;
             format!(
                 "{name} is the first to be late: at {}x {} of {} requests were answered in time ({share:.0} %)",
                 step.factor,
                 whole(call.in_time as f64),
-                whole(call.sent as f64)
+                whole(wanted)
             )
         })
+}
+
+/// Requests that were to be served: who was asked for a proof of work was answered in time, and came again.
+fn wanted(call: &CallFigures) -> u64 {
+    call.sent
+        .saturating_sub(call.refusals.get(CHALLENGE).copied().unwrap_or(0))
 }
 
 /// How long so many players take to come in at a step's rate, in seconds.
@@ -196,6 +208,25 @@ pub(super) mod tests {
             "login is the first to be late: at 2x 120 of 200 requests were answered in time (60 %)"
         );
         assert_eq!(first_late(&steps[..2]), None);
+    }
+
+    #[test]
+    fn who_was_asked_for_a_proof_was_not_late() {
+        let asked = |challenges: u64| {
+            let call = CallFigures {
+                sent: 132,
+                in_time: 22,
+                refusals: std::collections::BTreeMap::from([(CHALLENGE.to_owned(), challenges)]),
+                ..CallFigures::default()
+            };
+            let calls = std::collections::BTreeMap::from([("register", call)]);
+            first_late(&[Step {
+                calls,
+                ..step(0.25, 1_000.0, 1_000.0)
+            }])
+        };
+        assert_eq!(asked(110), None);
+        assert!(asked(50).unwrap().contains("22 of 82"));
     }
 
     #[test]
